@@ -1,0 +1,1 @@
+#include "comm/device_mesh.h"

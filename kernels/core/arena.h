@@ -1,0 +1,53 @@
+// Memory that lives as long as the run: parameters, gradients, optimizer state, slots.
+#pragma once
+
+#include <cstddef>
+#include <iosfwd>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/core/tensor.h"
+
+namespace frugal {
+
+// A bump allocator over one block. Owned by the run; one thread. Everything in it is named, so it
+// can print a table.
+class Arena {
+ public:
+  static constexpr std::size_t kAlignment = 64;
+
+  // Throws Error(kPreflight) when the device has less than bytes.
+  Arena(Device device, std::size_t bytes);
+  // Hands out null tensors and only adds up: the same code that runs the model plans its memory.
+  static Arena counting(Device device);
+
+  Arena(Arena&& other) noexcept;
+  Arena& operator=(Arena&&) = delete;
+  Arena(const Arena&) = delete;
+  ~Arena();
+
+  // A zero-filled tensor. Throws Error(kInternal) when the plan was too small.
+  Tensor allocate(std::string_view name, Shape shape, DType dtype);
+  std::size_t used() const { return used_; }  // bytes
+  bool is_counting() const { return block_ == nullptr; }
+  Device device() const { return device_; }
+  // One line per name, largest first, and the sum.
+  void report(std::ostream& out) const;
+
+ private:
+  struct Entry {
+    std::string name;
+    std::size_t bytes;
+  };
+
+  explicit Arena(Device device) : device_(device) {}
+
+  Device device_;
+  std::byte* block_ = nullptr;
+  std::size_t capacity_ = 0;
+  std::size_t used_ = 0;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace frugal

@@ -1,0 +1,32 @@
+// What core needs from a device that is not the CPU: memory and streams. The device's backend
+// registers it at start; the CPU is built in.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string_view>
+
+#include "kernels/core/device.h"
+
+namespace frugal {
+
+class Stream;
+
+class DeviceRuntime {
+ public:
+  virtual ~DeviceRuntime() = default;
+  // Zero-filled memory, at least 64-byte aligned. Throws Error(kPreflight) when the device has too
+  // little.
+  virtual void* allocate(Device device, std::size_t bytes) const = 0;
+  virtual void release(Device device, void* memory, std::size_t bytes) const = 0;
+  virtual std::unique_ptr<Stream> make_stream(Device device, std::string_view name) const = 0;
+};
+
+// runtime must live until the program ends. Not thread-safe: call before ranks start.
+void register_device_runtime(DeviceType type, const DeviceRuntime* runtime);
+
+// Throws Error(kPreflight) "this binary was built without CUDA" when nothing is registered for
+// type.
+const DeviceRuntime& device_runtime(DeviceType type);
+
+}  // namespace frugal

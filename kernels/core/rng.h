@@ -1,0 +1,53 @@
+// Counter-based random numbers: a pure function of a key and a counter, so the value of a global
+// element does not depend on the layout, the thread count or what was drawn before. Source: Salmon
+// et al., "Parallel random numbers: as easy as 1, 2, 3" (SC'11), Philox4x32-10.
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <cstdint>
+
+namespace frugal {
+
+// Four 32-bit words for (key, counter).
+inline std::array<std::uint32_t, 4> philox4x32(std::uint64_t key, std::uint64_t counter_low,
+                                               std::uint64_t counter_high = 0) {
+  std::array<std::uint32_t, 4> c{
+      static_cast<std::uint32_t>(counter_low), static_cast<std::uint32_t>(counter_low >> 32),
+      static_cast<std::uint32_t>(counter_high), static_cast<std::uint32_t>(counter_high >> 32)};
+  auto k0 = static_cast<std::uint32_t>(key);
+  auto k1 = static_cast<std::uint32_t>(key >> 32);
+  for (int round = 0; round < 10; ++round) {
+    const std::uint64_t p0 = std::uint64_t{0xD2511F53U} * c[0];
+    const std::uint64_t p1 = std::uint64_t{0xCD9E8D57U} * c[2];
+    c = {static_cast<std::uint32_t>(p1 >> 32) ^ c[1] ^ k0, static_cast<std::uint32_t>(p1),
+         static_cast<std::uint32_t>(p0 >> 32) ^ c[3] ^ k1, static_cast<std::uint32_t>(p0)};
+    k0 += 0x9E3779B9U;
+    k1 += 0xBB67AE85U;
+  }
+  return c;
+}
+
+// In (0, 1): the middle of one of 2^24 intervals, so never 0 and never 1, exact in float.
+inline float uniform_from_bits(std::uint32_t bits) {
+  return (static_cast<float>(bits >> 8) + 0.5F) * (1.0F / 16777216.0F);
+}
+
+// Standard normal number of element `index` under `key` (Box-Muller; two elements share one Philox
+// call).
+inline float normal_at(std::uint64_t key, std::uint64_t index) {
+  const auto words = philox4x32(key, index >> 1);
+  const double radius =
+      std::sqrt(-2.0 * std::log(static_cast<double>(uniform_from_bits(words[0]))));
+  const double angle = 6.283185307179586 * static_cast<double>(uniform_from_bits(words[1]));
+  return static_cast<float>(radius * ((index & 1) == 0 ? std::cos(angle) : std::sin(angle)));
+}
+
+// A key of its own for each purpose: seed, what it is for, and two free numbers (layer, step, ...).
+inline std::uint64_t rng_key(std::uint64_t seed, std::uint64_t purpose, std::uint64_t a = 0,
+                             std::uint64_t b = 0) {
+  const auto words = philox4x32(seed, purpose, (a << 32) ^ b);
+  return (static_cast<std::uint64_t>(words[0]) << 32) | words[1];
+}
+
+}  // namespace frugal

@@ -1,0 +1,21 @@
+#include "kernels/ops/op_table.h"
+
+namespace frugal::cpu {
+
+void swiglu_forward(Stream&, Tensor, ConstTensor, ConstTensor) {
+  FRUGAL_CHECK(false, "cpu::swiglu_forward is missing");
+}
+
+void swiglu_backward_input(Stream&, const SwigluBackwardArgs&) {
+  FRUGAL_CHECK(false, "cpu::swiglu_backward_input is missing");
+}
+
+void gelu_forward(Stream&, Tensor, ConstTensor) {
+  FRUGAL_CHECK(false, "cpu::gelu_forward is missing");
+}
+
+void gelu_backward_input(Stream&, Tensor, ConstTensor, ConstTensor) {
+  FRUGAL_CHECK(false, "cpu::gelu_backward_input is missing");
+}
+
+}  // namespace frugal::cpu

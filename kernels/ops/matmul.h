@@ -1,0 +1,28 @@
+// Legend: M, N, K sizes of one matrix product.
+#pragma once
+
+#include "kernels/core/stream.h"
+#include "kernels/core/tensor.h"
+
+namespace frugal {
+
+struct MatmulArgs {
+  Tensor out_MN;  // f32 or bf16
+  ConstTensor a;  // [M, K], or [K, M] when transpose_a
+  ConstTensor b;  // [K, N], or [N, K] when transpose_b; same dtype as a, f32 or bf16
+  bool transpose_a = false;
+  bool transpose_b = false;
+  bool accumulate = false;  // += instead of =
+  ConstTensor bias_N;  // optional, dtype of a; added to every row. REQUIRES: not with accumulate
+};
+
+namespace ops {
+
+// out = op(a) op(b) + bias, or out += op(a) op(b). Products and sums in f32, rounded once to out's
+// dtype (when accumulating into bf16, after the old value was added in f32). REQUIRES: out aliases
+// neither input.   Any size may be 0; K = 0 gives the bias, or 0. Deterministic: yes, the same bits
+// for any number of threads.
+void matmul(Stream& stream, const MatmulArgs& args);
+
+}  // namespace ops
+}  // namespace frugal

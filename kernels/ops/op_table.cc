@@ -1,0 +1,27 @@
+#include "kernels/ops/op_table.h"
+
+namespace frugal {
+namespace {
+
+template <class... Args>
+void do_nothing(Args...) {}
+
+constexpr OpTable planning_table = {
+#define OP(name) .name = &do_nothing,
+#include "kernels/ops/op_list.inc"
+#undef OP
+};
+
+}  // namespace
+
+const OpTable& op_table(const Stream& stream) {
+  if (stream.planning()) return planning_table;
+  if (stream.device().type == DeviceType::kCpu) return cpu::table;
+  const OpTable* table = cu::table();
+  if (table == nullptr) {
+    fail(ErrorKind::kPreflight, "this binary was built without CUDA: use device: cpu");
+  }
+  return *table;
+}
+
+}  // namespace frugal

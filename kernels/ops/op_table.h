@@ -1,0 +1,43 @@
+// Dispatch. The public function in namespace ops is the only place where an op's signature stands;
+// the struct of function pointers and the declarations of every backend follow from it. A backend
+// op that is missing or mistyped is a link error that names it.
+#pragma once
+
+#include "kernels/core/stream.h"
+#include "kernels/ops/activation.h"
+#include "kernels/ops/attention.h"
+#include "kernels/ops/elementwise.h"
+#include "kernels/ops/embedding.h"
+#include "kernels/ops/loss.h"
+#include "kernels/ops/matmul.h"
+#include "kernels/ops/norm.h"
+#include "kernels/ops/optimizer.h"
+#include "kernels/ops/rope.h"
+
+namespace frugal {
+
+struct OpTable {
+#define OP(name) decltype(&ops::name) name;
+#include "kernels/ops/op_list.inc"
+#undef OP
+};
+
+#define OP(name) decltype(ops::name) name;
+namespace ref {  // plain loops: the definition, called by tests only
+#include "kernels/ops/op_list.inc"
+}
+namespace cpu {
+#include "kernels/ops/op_list.inc"
+extern const OpTable table;
+}  // namespace cpu
+#undef OP
+namespace cu {
+// Null when this binary was built without CUDA (kernels/cuda/unavailable.cc).
+const OpTable* table();
+}  // namespace cu
+
+// The table of the stream's device; for a planning stream, a table of ops that do nothing.
+// Throws Error(kPreflight) when the device was not built in.
+const OpTable& op_table(const Stream& stream);
+
+}  // namespace frugal

@@ -1,0 +1,50 @@
+# Everything comes from the machine; nothing is downloaded. A missing required package stops with the
+# name of the Debian package; a missing optional one is one line.
+
+macro(frugal_require package debian)
+  find_package(${package} ${ARGN} QUIET)
+  if(NOT ${package}_FOUND)
+    message(FATAL_ERROR "${package} not found: install it with 'apt-get install ${debian}', or run scripts/setup.sh")
+  endif()
+endmacro()
+
+find_package(PkgConfig REQUIRED)
+macro(frugal_require_pkg name module debian)
+  pkg_check_modules(${name} QUIET IMPORTED_TARGET ${module})
+  if(NOT ${name}_FOUND)
+    message(FATAL_ERROR "${module} not found: install it with 'apt-get install ${debian}', or run scripts/setup.sh")
+  endif()
+endmacro()
+
+frugal_require(Threads libc6-dev)
+frugal_require(yaml-cpp libyaml-cpp-dev)
+frugal_require(CLI11 libcli11-dev)
+frugal_require(fmt libfmt-dev)
+frugal_require(spdlog libspdlog-dev)
+frugal_require(nlohmann_json nlohmann-json3-dev)
+frugal_require(Protobuf protobuf-compiler)
+frugal_require(dnnl libdnnl-dev)
+frugal_require_pkg(HWY libhwy libhwy-dev)
+frugal_require_pkg(XXHASH libxxhash libxxhash-dev)
+frugal_require_pkg(PCRE2 libpcre2-8 libpcre2-dev)
+if(FRUGAL_TESTS)
+  frugal_require(GTest libgtest-dev)
+endif()
+
+# libgomp is not instrumented: under ThreadSanitizer it would report races that are not there.
+if(NOT FRUGAL_SANITIZER STREQUAL "thread")
+  frugal_require(OpenMP g++ COMPONENTS CXX)
+endif()
+
+find_package(MPI COMPONENTS CXX QUIET)
+if(MPI_CXX_FOUND)
+  set(FRUGAL_HAVE_MPI ON)
+else()
+  set(FRUGAL_HAVE_MPI OFF)
+  message(STATUS "Open MPI not found (apt-get install libopenmpi-dev openmpi-bin): ranks run as threads only")
+endif()
+
+find_package(benchmark QUIET)
+if(NOT benchmark_FOUND)
+  message(STATUS "Google Benchmark not found (apt-get install libbenchmark-dev): benchmarks are not built")
+endif()

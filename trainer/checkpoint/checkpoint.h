@@ -1,0 +1,122 @@
+// Checkpoints: what is saved, how it is committed, how any layout reads what any other wrote.
+// Format: trainer/checkpoint/README.md.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "comm/process_group.h"
+#include "kernels/core/tensor.h"
+
+namespace frugal {
+
+// A box of a global tensor: rows begin at offset[0], and so on. local.shape has the rank of global
+// and is the size of the box.
+struct TensorSlice {
+  std::string name;
+  Shape global;
+  std::array<std::int64_t, 4> offset{};
+  Tensor local;  // CPU memory
+};
+
+// A run of elements of the row-major order of a box of a global tensor: how ZeRO cuts a parameter.
+// The writer and the reader turn it into at most a few boxes (a partial first row, whole rows, a
+// partial last row).
+struct TensorRun {
+  std::string name;
+  Shape global;
+  std::array<std::int64_t, 4> offset{};  // the box: this rank's tensor-parallel part
+  Shape extent;
+  std::int64_t begin = 0, end = 0;  // elements of the box, row-major
+  Tensor local;                     // [end - begin], CPU memory
+};
+std::vector<TensorSlice> slices_of_run(const TensorRun& run);
+
+// Everything that is not a tensor. `identity` is what must not change on resume, compared field by
+// field: model, tokenizer and data digests, lanes, batch sizes, precision. `state` is what the run
+// goes on from (tokens, counters), values as text. Both are ordered for stable bytes.
+struct CheckpointInfo {
+  std::int64_t step = 0;
+  std::string run_id;
+  std::string layout;  // for people: "data 2 x pipeline 2 x tensor 1, zero 1"
+  std::string config;  // resolved YAML
+  std::map<std::string, std::string> identity;
+  std::map<std::string, std::string> state;
+};
+
+// Collective over world: every rank adds its pieces, then all call commit. The folder
+// root/step-XXXXXXXX appears whole or not at all.
+class CheckpointWriter {
+ public:
+  CheckpointWriter(std::string root, CheckpointInfo info);
+  // Data is read at commit: local must stay valid and unchanged until then. Pieces of one name over
+  // all ranks must cover the tensor exactly once.
+  void add(TensorSlice slice);
+  // Returns true when the checkpoint is committed on every rank's account; false when writing
+  // failed (disk full, ...): then `error` says why on every rank, nothing of the attempt is left
+  // behind and older checkpoints are untouched. Throws only for bugs and a lost peer.
+  bool commit(ProcessGroup& world, std::string& error);
+
+ private:
+  std::string root_;
+  CheckpointInfo info_;
+  std::vector<TensorSlice> slices_;
+};
+
+// One committed checkpoint, opened and its COMMIT, manifest and parts checked. Thread-safe to read.
+class CheckpointReader {
+ public:
+  // Throws Error(kData) saying what is wrong.
+  explicit CheckpointReader(const std::string& directory);
+  ~CheckpointReader();
+  CheckpointReader(CheckpointReader&&) noexcept;
+
+  const CheckpointInfo& info() const;
+  const std::string& directory() const;
+  // Fills slice.local from every stored piece that intersects its box, checking the checksum of
+  // each chunk touched. Throws Error(kData) when the tensor is absent, of another shape or dtype,
+  // or damaged.
+  void read(const TensorSlice& slice) const;
+  bool has(std::string_view name) const;
+  // Name, dtype, global shape of every tensor, sorted by name.
+  struct Entry {
+    std::string name;
+    DType dtype;
+    Shape global;
+  };
+  std::vector<Entry> tensors() const;
+  // Reads every byte and compares every checksum. Throws Error(kData) naming file and byte range.
+  void verify() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Committed checkpoints under root, newest first; cheap (COMMIT markers only). Folders being
+// written or damaged are not in it.
+std::vector<std::string> list_checkpoints(const std::string& root);
+
+// Collective. The newest checkpoint under root that opens and verifies; each damaged one before it
+// gives one line through `say` on rank 0 and is renamed aside. nullopt: root holds no checkpoint at
+// all. Throws Error(kData) when there are some and none is usable: never a fresh start.
+std::optional<std::string> find_usable_checkpoint(const std::string& root, ProcessGroup& world,
+                                                  const std::function<void(std::string_view)>& say);
+
+// Field by field: "model.hidden_size: checkpoint 256, config 512", one entry per difference,
+// missing fields included.
+std::vector<std::string> identity_differences(const std::map<std::string, std::string>& checkpoint,
+                                              const std::map<std::string, std::string>& run);
+
+// Removes what keep_last and keep_every (steps, 0: none) do not keep, never the newest. Call on one
+// rank.
+void remove_old_checkpoints(const std::string& root, int keep_last, int keep_every);
+
+}  // namespace frugal

@@ -1,0 +1,180 @@
+// What a run is: plain structs with visible defaults, no behaviour, no globals. Sections and keys
+// are those of the YAML file. An absent optional is `auto` (or, where said, "not set"). schema.cc
+// describes every key once: type, range, choices, text; validation,
+// --help and configs/README.md come from there.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace frugal {
+
+struct RunConfig {
+  std::string name = "run";
+  std::string dir = "runs";  // the run folder is dir/name
+};
+
+// Hugging Face names, so that a config.json block can be pasted. For model_type gpt2 its own names
+// (n_embd, n_layer, n_head, n_positions, n_inner, layer_norm_epsilon, activation_function) are read
+// into the same fields.
+struct ModelConfig {
+  std::string model_type = "llama";  // llama | gpt2
+  int hidden_size = 64;
+  int intermediate_size = 0;  // 0: 4 * hidden_size for gpt2; llama must set it
+  int num_hidden_layers = 2;
+  int num_attention_heads = 4;
+  int num_key_value_heads = 0;    // 0: num_attention_heads
+  int head_dim = 0;               // 0: hidden_size / num_attention_heads
+  std::optional<int> vocab_size;  // auto: from the tokenizer
+  int max_position_embeddings = 1024;
+  double rope_theta = 10000.0;  // llama
+  double rms_norm_eps = 1e-5;   // llama: RMSNorm; gpt2: LayerNorm ("layer_norm_epsilon")
+  double initializer_range = 0.02;
+  bool tie_word_embeddings = false;  // gpt2: true unless set
+  bool attention_bias = false;       // llama: biases on q, k, v, o; gpt2 always has them
+  bool mlp_bias = false;             // llama: biases on gate, up, down; gpt2 always has them
+};
+
+struct TokenizerConfig {
+  std::string path;  // folder with tokenizer.json
+};
+
+struct DataSourceConfig {
+  std::string path;  // folder of token shards
+  double weight = 1.0;
+};
+
+struct DataConfig {
+  std::vector<DataSourceConfig> train;
+  std::vector<DataSourceConfig> validation;
+  int sequence_length = 128;
+  bool document_mask = false;  // attention stays inside a document
+};
+
+struct BatchConfig {  // in sequences
+  int micro_batch_size = 1;
+  int global_batch_size = 8;
+};
+
+struct ParallelismConfig {
+  std::optional<int> data;  // auto: ranks / (pipeline * context * tensor)
+  int pipeline = 1, context = 1, tensor = 1, expert = 1;
+  std::string schedule = "1f1b";  // gpipe | 1f1b | interleaved_1f1b | zb_h1
+  int stages_per_rank = 1;        // interleaved_1f1b: at least 2
+  std::vector<int>
+      stage_layers;    // transformer layers in each stage, in order; empty: split by cost
+  int zero_stage = 1;  // 0 | 1
+};
+
+struct PrecisionConfig {
+  std::string compute = "bf16";  // fp32 | bf16; float32 master weights and optimizer state in both
+};
+
+struct MemoryConfig {
+  std::string recompute = "none";  // none | full
+};
+
+struct OptimizerConfig {
+  std::string name = "adamw";
+  double learning_rate = 1e-3;
+  double beta1 = 0.9, beta2 = 0.95;
+  double eps = 1e-8;
+  double weight_decay = 0.1;  // not on norms and biases
+  double grad_clip = 1.0;     // largest global gradient norm; 0: no clipping
+};
+
+struct SchedulerConfig {
+  std::string name = "cosine";  // cosine | linear | wsd | constant
+  int warmup_steps = 0;
+  std::optional<int> decay_steps;  // auto: to the last step; wsd: a tenth of the steps
+  double min_lr = 0.0;
+};
+
+struct TrainConfig {
+  int steps = 100;
+  std::string determinism = "run";  // run (D1) | ordered (D2)
+  std::optional<int> lanes;         // auto: the data-parallel size
+  int max_skipped_updates = 10;     // in a row, for a non-finite gradient; one more stops the run
+  std::optional<int>
+      threads;  // OpenMP threads per rank; auto: cores of this host / ranks of this host
+};
+
+struct CheckpointConfig {
+  int interval = 100;  // steps; 0: only at the end and on signals
+  int keep_last = 2;
+  int keep_every = 0;           // steps; those are never removed; 0: none
+  std::string resume = "auto";  // auto | never | a checkpoint folder
+};
+
+struct EvalConfig {
+  int interval = 0;  // steps; 0: never
+  int batches = 8;   // micro-batches of the validation data in one evaluation
+};
+
+struct SampleConfig {
+  int interval = 0;  // steps; 0: never
+  std::vector<std::string> prompts;
+  int max_new_tokens = 64;
+  double temperature = 0.8;
+  int top_k = 0;  // 0: all
+  double top_p = 1.0;
+};
+
+struct LoggingConfig {
+  int interval = 1;  // steps between console lines; metrics.jsonl has every step
+  bool tensorboard = true;
+};
+
+struct Config {
+  RunConfig run;
+  std::string device = "auto";  // cpu | cuda | auto
+  std::uint64_t seed = 1;
+  ModelConfig model;
+  TokenizerConfig tokenizer;
+  DataConfig data;
+  BatchConfig batch;
+  ParallelismConfig parallelism;
+  PrecisionConfig precision;
+  MemoryConfig memory;
+  OptimizerConfig optimizer;
+  SchedulerConfig scheduler;
+  TrainConfig train;
+  CheckpointConfig checkpoint;
+  EvalConfig eval;
+  SampleConfig sample;
+  LoggingConfig logging;
+};
+
+// All problems of a file and its overrides at once; what() is the whole text for the user.
+class ConfigError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// Reads a YAML file, then overrides "section.key=value" in order. Checks names, types, ranges and
+// choices; throws ConfigError with every problem: file, line, column, the source line, a caret,
+// what was expected, the nearest key.
+Config load_config(const std::string& path, std::span<const std::string> overrides);
+// The same from text; `name` stands for the path in messages.
+Config parse_config(std::string_view text, const std::string& name,
+                    std::span<const std::string> overrides);
+
+// Fills every `auto` that needs no files: data-parallel size, lanes, decay steps, model defaults;
+// and checks what spans keys: sizes that must divide, the number of ranks against the layout
+// (saying which product was expected). model.vocab_size stays absent when it is auto. Throws
+// ConfigError, all problems at once.
+void resolve_config(Config& config, int world_size);
+
+// YAML that load_config reads back to an equal config; every key is written. Goes into every run
+// folder and checkpoint.
+std::string dump_config(const Config& config);
+
+// configs/README.md: every key with type, default, range or choices, and its text.
+std::string config_reference_markdown();
+
+}  // namespace frugal
