@@ -1,0 +1,163 @@
+// Legend: L local tokens, T all tokens, D width, N query heads, M key/value heads, H head dimension
+// (heads: this rank's).
+#include "trainer/model/attention_layer.h"
+
+#include <cmath>
+
+#include "kernels/ops/attention.h"
+#include "kernels/ops/rope.h"
+#include "trainer/model/param_store.h"
+
+namespace frugal {
+namespace {
+
+// Heads side by side: what a linear map reads and writes.
+ConstTensor flat(const Tensor& t) {
+  return t.reshape({t.shape[0], t.shape[1] * t.shape[2]});
+}
+Tensor flat_out(const Tensor& t) {
+  return t.reshape({t.shape[0], t.shape[1] * t.shape[2]});
+}
+
+}  // namespace
+
+AttentionLayer::AttentionLayer(const ModelDimensions& dims, int index, Tensor rope_table)
+    : dims_(dims), name_(concat("model.layers.", index, ".self_attn")), rope_table_(rope_table) {}
+
+float AttentionLayer::scale() const {
+  return 1.0F / std::sqrt(static_cast<float>(dims_.head_dim));
+}
+
+double AttentionLayer::cost() const {
+  const auto tokens = static_cast<double>(dims_.tokens);
+  const double projections =
+      2.0 * tokens * static_cast<double>(dims_.hidden) *
+      static_cast<double>(2 * (dims_.heads + dims_.kv_heads) * dims_.head_dim);
+  const double scores = 2.0 * tokens * static_cast<double>(dims_.sequence_length) *
+                        static_cast<double>(dims_.heads * dims_.head_dim);
+  return projections + scores;
+}
+
+void AttentionLayer::declare(LayerBuilder& builder) {
+  const std::string layer = name_.substr(0, name_.rfind('.'));
+  const std::int64_t query_width = dims_.heads * dims_.head_dim;
+  const std::int64_t key_width = dims_.kv_heads * dims_.head_dim;
+  const float residual_stddev =
+      dims_.initializer_range / std::sqrt(2.0F * static_cast<float>(dims_.layers));
+  const auto linear = [&](Linear& map, const char* part, std::int64_t in, std::int64_t out) {
+    const bool row = &map == &o_proj_;
+    map.declare(builder, dims_,
+                {.name = name_ + part,
+                 .in = in,
+                 .out = out,
+                 .split = row ? Split::kRow : Split::kColumn,
+                 .bias = dims_.attention_bias,
+                 .init_stddev = row ? residual_stddev : dims_.initializer_range});
+  };
+  norm_.declare(builder, dims_, layer + ".input_layernorm");
+  linear(q_proj_, ".q_proj", dims_.hidden, query_width);
+  linear(k_proj_, ".k_proj", dims_.hidden, key_width);
+  linear(v_proj_, ".v_proj", dims_.hidden, key_width);
+  linear(o_proj_, ".o_proj", query_width, dims_.hidden);
+
+  const Shape local{dims_.local_tokens(), dims_.hidden};
+  const DType dtype = dims_.dtype;
+  builder.keep_input(Lifetime::kForwardToWeight);
+  builder.keep_output_gradient();
+  norm_.declare_statistics(builder, dims_);
+  normed_ = builder.stash("normed", local, dtype, Lifetime::kForwardToWeight);
+  q_ = builder.stash("q", query_shape(), dtype, Lifetime::kForwardToInput);
+  k_ = builder.stash("k", key_shape(), dtype, Lifetime::kForwardToInput);
+  v_ = builder.stash("v", key_shape(), dtype, Lifetime::kForwardToInput);
+  out_ = builder.stash("attention", query_shape(), dtype, Lifetime::kForwardToWeight);
+  lse_ = builder.stash("lse", {dims_.tokens, dims_.local_heads()}, DType::kF32,
+                       Lifetime::kForwardToInput);
+  dq_ = builder.stash("dq", query_shape(), dtype, Lifetime::kInputToWeight);
+  dk_ = builder.stash("dk", key_shape(), dtype, Lifetime::kInputToWeight);
+  dv_ = builder.stash("dv", key_shape(), dtype, Lifetime::kInputToWeight);
+  dnormed_ = builder.stash("dnormed", local, dtype, Lifetime::kInputToWeight);
+}
+
+void AttentionLayer::forward(LayerContext& ctx, ConstTensor x, Tensor y, const Stash& stash) const {
+  norm_.forward(ctx, stash[normed_], x, norm_.statistics(stash));
+  {
+    const Workspace::Mark mark(ctx.scratch);
+    const ConstTensor normed = gather_tokens(ctx, stash[normed_]);
+    q_proj_.forward(ctx, flat_out(stash[q_]), normed);
+    k_proj_.forward(ctx, flat_out(stash[k_]), normed);
+    v_proj_.forward(ctx, flat_out(stash[v_]), normed);
+  }
+  if (dims_.family == Family::kLlama) {
+    ops::rope_forward(ctx.compute, stash[q_], rope_table_);
+    ops::rope_forward(ctx.compute, stash[k_], rope_table_);
+  }
+  ops::attention_forward(ctx.compute, {.out_TNH = stash[out_],
+                                       .lse_TN = stash[lse_],
+                                       .q_TNH = stash[q_],
+                                       .k_TMH = stash[k_],
+                                       .v_TMH = stash[v_],
+                                       .document_start_T = ctx.microbatch.document_start_T,
+                                       .sequence_length = dims_.sequence_length,
+                                       .scale = scale()});
+  o_proj_.forward_row(ctx, y, flat(stash[out_]), x);
+}
+
+void AttentionLayer::backward_input(LayerContext& ctx, ConstTensor dy, Tensor dx,
+                                    const Stash& stash) const {
+  const Workspace::Mark mark(ctx.scratch);
+  const Tensor dout = ctx.scratch.allocate(query_shape(), dims_.dtype);
+  o_proj_.backward_input(ctx, flat_out(dout), gather_tokens(ctx, dy), false);
+  ops::attention_backward_input(ctx.compute, {.dq_TNH = stash[dq_],
+                                              .dk_TMH = stash[dk_],
+                                              .dv_TMH = stash[dv_],
+                                              .dout_TNH = dout,
+                                              .q_TNH = stash[q_],
+                                              .k_TMH = stash[k_],
+                                              .v_TMH = stash[v_],
+                                              .out_TNH = stash[out_],
+                                              .lse_TN = stash[lse_],
+                                              .document_start_T = ctx.microbatch.document_start_T,
+                                              .sequence_length = dims_.sequence_length,
+                                              .scale = scale()});
+  if (dims_.family == Family::kLlama) {
+    ops::rope_backward_input(ctx.compute, stash[dq_], rope_table_);
+    ops::rope_backward_input(ctx.compute, stash[dk_], rope_table_);
+  }
+  const Tensor partial = partial_for(ctx, stash[dnormed_]);
+  q_proj_.backward_input(ctx, partial, flat(stash[dq_]), false);
+  k_proj_.backward_input(ctx, partial, flat(stash[dk_]), true);
+  v_proj_.backward_input(ctx, partial, flat(stash[dv_]), true);
+  reduce_scatter_tokens(ctx, partial, stash[dnormed_]);
+  norm_.backward_input(ctx,
+                       {.dx_TD = dx, .dy_TD = stash[dnormed_], .x_TD = stash.input, .add_TD = dy},
+                       norm_.statistics(stash));
+}
+
+void AttentionLayer::backward_weight(LayerContext& ctx, const Stash& stash) const {
+  const Workspace::Mark mark(ctx.scratch);
+  const ConstTensor normed = gather_tokens(ctx, stash[normed_]);
+  q_proj_.backward_weight(ctx, flat(stash[dq_]), normed, flat(stash[dq_]));
+  k_proj_.backward_weight(ctx, flat(stash[dk_]), normed, flat(stash[dk_]));
+  v_proj_.backward_weight(ctx, flat(stash[dv_]), normed, flat(stash[dv_]));
+  o_proj_.backward_weight(ctx, gather_tokens(ctx, stash.output_gradient), flat(stash[out_]),
+                          stash.output_gradient);
+  norm_.backward_weight(ctx, stash[dnormed_], stash.input, norm_.statistics(stash));
+}
+
+Tensor make_rope_table(const ModelDimensions& dims, Arena& arena) {
+  const std::int64_t pairs = dims.head_dim / 2;
+  const Tensor table = arena.allocate("rope table", {dims.sequence_length, 2, pairs}, DType::kF32);
+  if (table.data == nullptr) return table;
+  float* out = table.as<float>();
+  for (std::int64_t position = 0; position < dims.sequence_length; ++position) {
+    for (std::int64_t i = 0; i < pairs; ++i) {
+      const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(dims.head_dim);
+      const double angle = static_cast<double>(position) * std::pow(dims.rope_theta, -exponent);
+      out[(position * 2) * pairs + i] = static_cast<float>(std::cos(angle));
+      out[(position * 2 + 1) * pairs + i] = static_cast<float>(std::sin(angle));
+    }
+  }
+  return table;
+}
+
+}  // namespace frugal

@@ -1,0 +1,43 @@
+// y = x + o_proj(attention(norm(x))): grouped-query causal attention with rotary positions (Llama)
+// or none (GPT-2, whose positions are added by the embedding).
+#pragma once
+
+#include <memory>
+
+#include "trainer/model/linear.h"
+#include "trainer/model/norm.h"
+
+namespace frugal {
+
+// Cosines and sines of all positions, [S, 2, head_dim / 2] f32; made once per rank and shared by
+// its layers.
+Tensor make_rope_table(const ModelDimensions& dims, Arena& arena);
+
+class AttentionLayer final : public Layer {
+ public:
+  // rope_table may be null for GPT-2; it must outlive the layer.
+  AttentionLayer(const ModelDimensions& dims, int index, Tensor rope_table);
+
+  std::string_view name() const override { return name_; }
+  void declare(LayerBuilder& builder) override;
+  void forward(LayerContext& ctx, ConstTensor x, Tensor y, const Stash& stash) const override;
+  void backward_input(LayerContext& ctx, ConstTensor dy, Tensor dx,
+                      const Stash& stash) const override;
+  void backward_weight(LayerContext& ctx, const Stash& stash) const override;
+  double cost() const override;
+
+ private:
+  Shape query_shape() const { return {dims_.tokens, dims_.local_heads(), dims_.head_dim}; }
+  Shape key_shape() const { return {dims_.tokens, dims_.local_kv_heads(), dims_.head_dim}; }
+  float scale() const;
+
+  ModelDimensions dims_;
+  std::string name_;
+  Tensor rope_table_;
+  Norm norm_;
+  Linear q_proj_, k_proj_, v_proj_, o_proj_;
+  StashId normed_ = -1, q_ = -1, k_ = -1, v_ = -1, out_ = -1, lse_ = -1;
+  StashId dq_ = -1, dk_ = -1, dv_ = -1, dnormed_ = -1;
+};
+
+}  // namespace frugal

@@ -1,0 +1,50 @@
+// The sizes that every layer is built from: the model of the config on one rank of a layout.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "kernels/core/dtype.h"
+#include "trainer/config/config.h"
+
+namespace frugal {
+
+enum class Family : std::uint8_t { kLlama, kGpt2 };
+
+struct ModelDimensions {
+  Family family = Family::kLlama;
+  DType dtype = DType::kF32;         // of weights and activations
+  std::int64_t tokens = 0;           // T: tokens of one micro-batch (sequences x sequence length)
+  std::int64_t sequence_length = 0;  // S
+  std::int64_t hidden = 0;           // D
+  std::int64_t intermediate = 0;     // I
+  std::int64_t heads = 0, kv_heads = 0, head_dim = 0;
+  std::int64_t vocab = 0;          // the tokenizer's; padding is added inside, see vocab_rows()
+  std::int64_t max_positions = 0;  // rows of the learned position table
+  int layers = 0;
+  double rope_theta = 10000.0;
+  float norm_eps = 1e-5F;
+  float initializer_range = 0.02F;
+  bool tied = false;
+  bool attention_bias = false, mlp_bias = false;
+  bool recompute = false;
+  int tensor_size = 1, tensor_rank = 0;
+
+  std::int64_t local_tokens() const {
+    return tokens / tensor_size;
+  }  // between layers tokens are sharded
+  std::int64_t local_heads() const { return heads / tensor_size; }
+  std::int64_t local_kv_heads() const { return kv_heads / tensor_size; }
+  std::int64_t local_intermediate() const { return intermediate / tensor_size; }
+  // Rows of the embedding table and of the head that this rank stores: the vocabulary rounded up to
+  // a multiple of the tensor size times 64, divided among the ranks.
+  std::int64_t vocab_rows() const;
+  std::int64_t vocab_begin() const { return tensor_rank * vocab_rows(); }
+  // How many of those rows exist in the vocabulary; the others are padding, always zero.
+  std::int64_t vocab_valid_rows() const;
+};
+
+// REQUIRES: config is resolved and model.vocab_size is set.
+ModelDimensions model_dimensions(const Config& config, int tensor_rank);
+
+}  // namespace frugal

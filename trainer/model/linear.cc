@@ -1,0 +1,93 @@
+#include "trainer/model/linear.h"
+
+#include "kernels/ops/elementwise.h"
+#include "kernels/ops/matmul.h"
+#include "trainer/model/param_store.h"
+
+namespace frugal {
+
+void Linear::declare(LayerBuilder& builder, const ModelDimensions& dims, const LinearSpec& spec) {
+  const bool column = spec.split == Split::kColumn;
+  const std::int64_t out = column ? spec.out / dims.tensor_size : spec.out;
+  const std::int64_t in = column ? spec.in : spec.in / dims.tensor_size;
+  ParamSpec weight{.name = spec.name + ".weight",
+                   .global = {spec.out, spec.in},
+                   .local = {out, in},
+                   .valid = {out, in},
+                   .sharded = true,
+                   .decay = true,
+                   .init = {ParamInit::Kind::kNormal, spec.init_stddev}};
+  weight.offset[column ? 0 : 1] = dims.tensor_rank * (column ? out : in);
+  weight_ = builder.param(weight);
+  if (!spec.bias) return;
+  // A row-split output is added up before its bias, on each rank's own tokens: that bias is
+  // replicated.
+  ParamSpec bias{.name = spec.name + ".bias",
+                 .global = {spec.out},
+                 .local = {out},
+                 .valid = {out},
+                 .sharded = column};
+  if (column) bias.offset[0] = dims.tensor_rank * out;
+  bias_ = builder.param(bias);
+}
+
+void Linear::forward(LayerContext& ctx, Tensor y_To, ConstTensor x_TI) const {
+  ops::matmul(ctx.compute,
+              {.out_MN = y_To,
+               .a = x_TI,
+               .b = ctx.params.weight(weight_),
+               .transpose_b = true,
+               .bias_N = bias_ >= 0 ? ConstTensor(ctx.params.weight(bias_)) : ConstTensor()});
+}
+
+void Linear::forward_row(LayerContext& ctx, Tensor y_LO, ConstTensor x_Ti,
+                         ConstTensor residual_LO) const {
+  const Workspace::Mark mark(ctx.scratch);
+  const Tensor partial = partial_for(ctx, y_LO);
+  // One rank's partial sum carries the bias, so that the sum has it once.
+  const bool carries_bias = bias_ >= 0 && ctx.tensor_group.rank() == 0;
+  ops::matmul(ctx.compute,
+              {.out_MN = partial,
+               .a = x_Ti,
+               .b = ctx.params.weight(weight_),
+               .transpose_b = true,
+               .bias_N = carries_bias ? ConstTensor(ctx.params.weight(bias_)) : ConstTensor()});
+  reduce_scatter_tokens(ctx, partial, y_LO);
+  ops::add(ctx.compute, y_LO, y_LO, residual_LO);
+}
+
+void Linear::backward_input(LayerContext& ctx, Tensor dx, ConstTensor dy, bool accumulate) const {
+  ops::matmul(ctx.compute,
+              {.out_MN = dx, .a = dy, .b = ctx.params.weight(weight_), .accumulate = accumulate});
+}
+
+void Linear::backward_weight(LayerContext& ctx, ConstTensor dy, ConstTensor x,
+                             ConstTensor dy_bias) const {
+  ops::matmul(ctx.compute, {.out_MN = ctx.params.grad(weight_),
+                            .a = dy,
+                            .b = x,
+                            .transpose_a = true,
+                            .accumulate = true});
+  if (bias_ >= 0) ops::bias_backward_weight(ctx.compute, ctx.params.grad(bias_), dy_bias);
+}
+
+ConstTensor gather_tokens(LayerContext& ctx, ConstTensor x_LD) {
+  const int size = ctx.tensor_group.size();
+  if (size == 1) return x_LD;
+  const Tensor all = ctx.scratch.allocate({x_LD.shape[0] * size, x_LD.shape[1]}, x_LD.dtype);
+  ctx.tensor_group.all_gather(x_LD, all, ctx.compute);
+  return all;
+}
+
+Tensor partial_for(LayerContext& ctx, Tensor out_LD) {
+  const int size = ctx.tensor_group.size();
+  if (size == 1) return out_LD;
+  return ctx.scratch.allocate({out_LD.shape[0] * size, out_LD.shape[1]}, out_LD.dtype);
+}
+
+void reduce_scatter_tokens(LayerContext& ctx, ConstTensor partial_TD, Tensor out_LD) {
+  if (ctx.tensor_group.size() == 1) return;
+  ctx.tensor_group.reduce_scatter(partial_TD, out_LD, ReduceOp::kSum, ctx.compute);
+}
+
+}  // namespace frugal

@@ -1,0 +1,54 @@
+// A linear map whose weight is [out, in], whole or split over the tensor axis (Shoeybi et al.,
+// arXiv 1909.08053; with the tokens sharded between layers as in Korthikanti et al., arXiv
+// 2205.05198). Legend: T all tokens of the micro-batch, L local tokens (T / tensor size), I in, O
+// out; i, o this rank's parts.
+#pragma once
+
+#include <string>
+
+#include "trainer/model/dimensions.h"
+#include "trainer/model/layer.h"
+
+namespace frugal {
+
+enum class Split : std::uint8_t {
+  kColumn,  // the outputs are divided: x [T, I] -> y [T, o]
+  kRow,  // the inputs are divided: x [T, i] -> partial sums [T, O], summed and dealt out by tokens:
+         // y [L, O]
+};
+
+struct LinearSpec {
+  std::string name;  // "<name>.weight", "<name>.bias"
+  std::int64_t in = 0, out = 0;
+  Split split = Split::kColumn;
+  bool bias = false;
+  float init_stddev = 0.02F;
+};
+
+class Linear {
+ public:
+  void declare(LayerBuilder& builder, const ModelDimensions& dims, const LinearSpec& spec);
+
+  // kColumn: y_To (=) x W^T + b.
+  void forward(LayerContext& ctx, Tensor y_To, ConstTensor x_TI) const;
+  // kRow: y_LO (=) residual_LO + sum over the tensor group of x W^T + b.
+  void forward_row(LayerContext& ctx, Tensor y_LO, ConstTensor x_Ti, ConstTensor residual_LO) const;
+  // dx (= or +=) dy W. dy has all tokens: see gather_tokens.
+  void backward_input(LayerContext& ctx, Tensor dx, ConstTensor dy, bool accumulate) const;
+  // dW += dy^T x, dy and x with all tokens; db += sum of dy_bias (kColumn: dy; kRow: the local
+  // tokens' dy).
+  void backward_weight(LayerContext& ctx, ConstTensor dy, ConstTensor x, ConstTensor dy_bias) const;
+
+ private:
+  ParamId weight_ = -1, bias_ = -1;
+};
+
+// All tokens of the tensor group's shards: x_LD itself when the group has one rank, otherwise
+// gathered into scratch (which must be marked by the caller).
+ConstTensor gather_tokens(LayerContext& ctx, ConstTensor x_LD);
+// Where to compute a sum over the tensor group that is dealt out by tokens: out_LD itself when the
+// group has one rank, otherwise scratch for all tokens; reduce_scatter_tokens then fills out_LD.
+Tensor partial_for(LayerContext& ctx, Tensor out_LD);
+void reduce_scatter_tokens(LayerContext& ctx, ConstTensor partial_TD, Tensor out_LD);
+
+}  // namespace frugal

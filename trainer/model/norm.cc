@@ -1,0 +1,87 @@
+#include "trainer/model/norm.h"
+
+#include "kernels/ops/norm.h"
+#include "trainer/model/param_store.h"
+
+namespace frugal {
+
+void Norm::declare(LayerBuilder& builder, const ModelDimensions& dims, const std::string& name) {
+  layer_norm_ = dims.family == Family::kGpt2;
+  eps_ = dims.norm_eps;
+  const Shape shape{dims.hidden};
+  ParamSpec spec{.name = name + ".weight", .global = shape, .local = shape, .valid = shape};
+  spec.init.kind = ParamInit::Kind::kOne;
+  weight_ = builder.param(spec);
+  if (layer_norm_) {
+    spec.name = name + ".bias";
+    spec.init.kind = ParamInit::Kind::kZero;
+    bias_ = builder.param(spec);
+  }
+}
+
+void Norm::declare_statistics(LayerBuilder& builder, const ModelDimensions& dims) {
+  const Shape shape{dims.local_tokens()};
+  if (layer_norm_) mean_ = builder.stash("mean", shape, DType::kF32, Lifetime::kForwardToWeight);
+  rstd_ = builder.stash("rstd", shape, DType::kF32, Lifetime::kForwardToWeight);
+}
+
+NormStatistics Norm::statistics(const Stash& stash) const {
+  return {layer_norm_ ? stash[mean_] : Tensor{}, stash[rstd_]};
+}
+
+NormStatistics Norm::scratch_statistics(Workspace& scratch, std::int64_t tokens) const {
+  return {layer_norm_ ? scratch.allocate({tokens}, DType::kF32) : Tensor{},
+          scratch.allocate({tokens}, DType::kF32)};
+}
+
+void Norm::forward(LayerContext& ctx, Tensor out_TD, ConstTensor x_TD,
+                   const NormStatistics& stats) const {
+  if (!layer_norm_) {
+    ops::rms_norm_forward(ctx.compute, out_TD, stats.rstd_T, x_TD, ctx.params.weight(weight_),
+                          eps_);
+    return;
+  }
+  ops::layer_norm_forward(ctx.compute, {.out_TD = out_TD,
+                                        .mean_T = stats.mean_T,
+                                        .rstd_T = stats.rstd_T,
+                                        .x_TD = x_TD,
+                                        .w_D = ctx.params.weight(weight_),
+                                        .b_D = ctx.params.weight(bias_),
+                                        .eps = eps_});
+}
+
+void Norm::backward_input(LayerContext& ctx, const NormBackward& args,
+                          const NormStatistics& stats) const {
+  if (!layer_norm_) {
+    ops::rms_norm_backward_input(ctx.compute, {.dx_TD = args.dx_TD,
+                                               .dy_TD = args.dy_TD,
+                                               .x_TD = args.x_TD,
+                                               .w_D = ctx.params.weight(weight_),
+                                               .rstd_T = stats.rstd_T,
+                                               .add_TD = args.add_TD});
+    return;
+  }
+  ops::layer_norm_backward_input(ctx.compute, {.dx_TD = args.dx_TD,
+                                               .dy_TD = args.dy_TD,
+                                               .x_TD = args.x_TD,
+                                               .w_D = ctx.params.weight(weight_),
+                                               .mean_T = stats.mean_T,
+                                               .rstd_T = stats.rstd_T,
+                                               .add_TD = args.add_TD});
+}
+
+void Norm::backward_weight(LayerContext& ctx, ConstTensor dy_TD, ConstTensor x_TD,
+                           const NormStatistics& stats) const {
+  if (!layer_norm_) {
+    ops::rms_norm_backward_weight(ctx.compute, ctx.params.grad(weight_), dy_TD, x_TD, stats.rstd_T);
+    return;
+  }
+  ops::layer_norm_backward_weight(ctx.compute, {.dw_D = ctx.params.grad(weight_),
+                                                .db_D = ctx.params.grad(bias_),
+                                                .dy_TD = dy_TD,
+                                                .x_TD = x_TD,
+                                                .mean_T = stats.mean_T,
+                                                .rstd_T = stats.rstd_T});
+}
+
+}  // namespace frugal
