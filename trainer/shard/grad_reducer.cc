@@ -4,7 +4,6 @@
 #include <array>
 #include <bit>
 
-#include "comm/ordered_reduce.h"
 #include "kernels/ops/elementwise.h"
 
 namespace frugal {

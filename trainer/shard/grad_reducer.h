@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "comm/device_mesh.h"
+#include "comm/ordered_reduce.h"
 #include "kernels/core/arena.h"
 #include "trainer/model/param_store.h"
 
