@@ -1,9 +1,167 @@
+// oneDNN 2.6. Its primitives are created once per problem and shared; executing one is thread-safe.
+#include <array>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <tuple>
+#include <vector>
+
+#include <dnnl.hpp>
+
+#include "kernels/cpu/parallel.h"
 #include "kernels/ops/op_table.h"
 
 namespace frugal::cpu {
+namespace {
 
-void matmul(Stream&, const MatmulArgs&) {
-  FRUGAL_CHECK(false, "cpu::matmul is missing");
+using dnnl::memory;
+
+dnnl::engine& engine() {
+  static dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
+  return cpu;
+}
+
+// bf16 products need AVX512_BF16: without it oneDNN throws or crawls, and float32 is faster.
+bool has_fast_bf16() {
+  static const bool fast = dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core_bf16;
+  return fast;
+}
+
+memory::data_type type_of(DType dtype) {
+  return dtype == DType::kBF16 ? memory::data_type::bf16 : memory::data_type::f32;
+}
+
+struct Problem {
+  std::int64_t m, n, k;
+  bool transpose_a, transpose_b, accumulate, bias;
+  DType in, out;
+  auto key() const {
+    return std::tie(m, n, k, transpose_a, transpose_b, accumulate, bias, in, out);
+  }
+  bool operator<(const Problem& other) const { return key() < other.key(); }
+};
+
+struct Compiled {
+  memory::desc a, b, c, bias;
+  dnnl::matmul primitive;
+};
+
+memory::desc matrix(std::int64_t rows, std::int64_t columns, DType dtype, bool transposed) {
+  return {{rows, columns},
+          type_of(dtype),
+          transposed ? memory::format_tag::ba : memory::format_tag::ab};
+}
+
+std::shared_ptr<const Compiled> compile(const Problem& p) {
+  auto out = std::make_shared<Compiled>();
+  out->a = matrix(p.m, p.k, p.in, p.transpose_a);
+  out->b = matrix(p.k, p.n, p.in, p.transpose_b);
+  out->c = matrix(p.m, p.n, p.out, false);
+  dnnl::primitive_attr attributes;
+  if (p.accumulate) {
+    dnnl::post_ops post;
+    post.append_sum(1.0F);
+    attributes.set_post_ops(post);
+  }
+  if (p.bias) {
+    out->bias = matrix(1, p.n, p.in, false);
+    out->primitive = dnnl::matmul(
+        dnnl::matmul::primitive_desc({out->a, out->b, out->bias, out->c}, attributes, engine()));
+  } else {
+    out->primitive =
+        dnnl::matmul(dnnl::matmul::primitive_desc({out->a, out->b, out->c}, attributes, engine()));
+  }
+  return out;
+}
+
+std::shared_ptr<const Compiled> compiled(const Problem& problem) {
+  static std::mutex mutex;
+  static std::map<Problem, std::shared_ptr<const Compiled>> cache;
+  const std::lock_guard lock(mutex);
+  auto& entry = cache[problem];
+  if (entry == nullptr) entry = compile(problem);
+  return entry;
+}
+
+void run(const Problem& problem, const MatmulArgs& args, const std::byte* a, const std::byte* b,
+         const std::byte* bias) {
+  const auto code = compiled(problem);
+  const auto wrap = [](const memory::desc& desc, const void* data) {
+    return memory(desc, engine(), const_cast<void*>(data));  // oneDNN's interface knows no const
+  };
+  std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, wrap(code->a, a)},
+                                            {DNNL_ARG_WEIGHTS, wrap(code->b, b)},
+                                            {DNNL_ARG_DST, wrap(code->c, args.out_MN.data)}};
+  if (problem.bias) arguments.emplace(DNNL_ARG_BIAS, wrap(code->bias, bias));
+  dnnl::stream stream(engine());
+  code->primitive.execute(stream, arguments);
+  stream.wait();
+}
+
+std::vector<float> widened(const ConstTensor& t) {
+  std::vector<float> out(static_cast<std::size_t>(t.numel()));
+  const BFloat16* in = t.as<BFloat16>();
+  parallel_blocks(t.numel(), 65536, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i)
+      out[static_cast<std::size_t>(i)] = static_cast<float>(in[i]);
+  });
+  return out;
+}
+
+// No inner dimension: the bias, or nothing added.
+void without_products(const MatmulArgs& args) {
+  if (args.accumulate) return;
+  const std::int64_t columns = args.out_MN.shape[1];
+  visit_float(args.out_MN.dtype, [&]<class T>() {
+    for (std::int64_t i = 0; i < args.out_MN.numel(); ++i) {
+      float value = 0.0F;
+      if (args.bias_N.data != nullptr) {
+        visit_float(args.bias_N.dtype, [&]<class B>() {
+          value = static_cast<float>(args.bias_N.as<B>()[i % columns]);
+        });
+      }
+      args.out_MN.as<T>()[i] = T(value);
+    }
+  });
+}
+
+void multiply(const MatmulArgs& args) {
+  Problem problem{.m = args.out_MN.shape[0],
+                  .n = args.out_MN.shape[1],
+                  .k = args.a.shape[args.transpose_a ? 0 : 1],
+                  .transpose_a = args.transpose_a,
+                  .transpose_b = args.transpose_b,
+                  .accumulate = args.accumulate,
+                  .bias = args.bias_N.data != nullptr,
+                  .in = args.a.dtype,
+                  .out = args.out_MN.dtype};
+  if (problem.m == 0 || problem.n == 0) return;
+  if (problem.k == 0) return without_products(args);
+  if (problem.in == DType::kBF16 && !has_fast_bf16()) {
+    const std::vector<float> a = widened(args.a);
+    const std::vector<float> b = widened(args.b);
+    const std::vector<float> bias = problem.bias ? widened(args.bias_N) : std::vector<float>{};
+    const auto bytes = [](const std::vector<float>& v) {
+      return reinterpret_cast<const std::byte*>(v.data());
+    };
+    problem.in = DType::kF32;
+    if (problem.out == DType::kF32) return run(problem, args, bytes(a), bytes(b), bytes(bias));
+    std::vector<float> wide = widened(args.out_MN);
+    MatmulArgs in_float = args;
+    in_float.out_MN.data = reinterpret_cast<std::byte*>(wide.data());
+    problem.out = DType::kF32;
+    run(problem, in_float, bytes(a), bytes(b), bytes(bias));
+    auto* narrow = args.out_MN.as<BFloat16>();
+    for (std::size_t i = 0; i < wide.size(); ++i) narrow[i] = BFloat16(wide[i]);
+    return;
+  }
+  run(problem, args, args.a.data, args.b.data, args.bias_N.data);
+}
+
+}  // namespace
+
+void matmul(Stream& stream, const MatmulArgs& args) {
+  stream.run_host([=] { multiply(args); });
 }
 
 }  // namespace frugal::cpu

@@ -162,8 +162,11 @@ void Stage::backward_weight(LayerContext& ctx, int microbatch) {
   for (std::size_t i = layers_.size(); i-- > 0;) {
     layers_[i]->backward_weight(ctx, stash_of(microbatch, i, tensors));
   }
-  release(ctx.compute, microbatch, Lifetime::kForwardToWeight);
-  release(ctx.compute, microbatch, Lifetime::kInputToWeight);
+}
+
+void Stage::end_backward(Stream& compute, int microbatch) {
+  release(compute, microbatch, Lifetime::kForwardToWeight);
+  release(compute, microbatch, Lifetime::kInputToWeight);
 }
 
 }  // namespace frugal

@@ -47,6 +47,8 @@ class Stage {
   Tensor input_gradient(int microbatch) const;   // null for the embedding's stage
   void backward_input(LayerContext& ctx, int microbatch);
   void backward_weight(LayerContext& ctx, int microbatch);
+  // Gives the remaining slots back, when compute has passed this point.
+  void end_backward(Stream& compute, int microbatch);
 
   // The layers, and the ids of the parameters that each declared.
   const Layer& layer(std::size_t i) const { return *layers_[i]; }

@@ -1,0 +1,21 @@
+// Element access in double, whatever the dtype: what makes the reference short.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/core/tensor.h"
+
+namespace frugal::ref {
+
+inline double at(const ConstTensor& t, std::int64_t i) {
+  if (t.dtype == DType::kI32) return t.as<std::int32_t>()[i];
+  return visit_float(
+      t.dtype, [&]<class T>() { return static_cast<double>(static_cast<float>(t.as<T>()[i])); });
+}
+
+// Rounds through float32, as every backend does.
+inline void put(const Tensor& t, std::int64_t i, double value) {
+  visit_float(t.dtype, [&]<class T>() { t.as<T>()[i] = T(static_cast<float>(value)); });
+}
+
+}  // namespace frugal::ref

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Installs, builds and runs the whole test suite on a fresh Debian 12; then part of it under sanitizers.
+# FRUGAL_TEST_FULL=1 runs everything under the sanitizers too.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+jobs=${FRUGAL_JOBS:-$(nproc)}
+passed=0
+failed=0
+say() { printf '[%4ds] %s\n' "$SECONDS" "$*"; }
+
+# Runs ctest for a preset with the remaining arguments; adds to passed and failed.
+run_tests() {
+  local preset=$1
+  shift
+  local report="build/$preset/junit.xml"
+  rm -f "$report"
+  ctest --preset "$preset" -j "$jobs" --output-junit junit.xml "$@" || true
+  if [[ ! -f "$report" ]]; then
+    say "$preset: ctest wrote no report"
+    failed=$((failed + 1))
+    return
+  fi
+  local counts
+  counts=$(python3 - "$report" <<'PY'
+import sys, xml.etree.ElementTree as tree
+root = tree.parse(sys.argv[1]).getroot()
+total, failures, skipped = (int(root.get(k, 0)) for k in ("tests", "failures", "skipped"))
+disabled = int(root.get("disabled", 0))
+print(total - failures - skipped - disabled, failures + skipped + disabled)
+PY
+)
+  passed=$((passed + ${counts% *}))
+  failed=$((failed + ${counts#* }))   # a test that did not run did not pass
+}
+
+build() {
+  say "$1: configuring and building"
+  cmake --preset "$1" >"/tmp/frugal-configure-$1.log" 2>&1 || { cat "/tmp/frugal-configure-$1.log"; exit 1; }
+  cmake --build --preset "$1" -j "$jobs"
+}
+
+say "installing packages"
+scripts/setup.sh
+build release
+say "release: testing"
+run_tests release
+select=(-L sanitize)
+[[ "${FRUGAL_TEST_FULL:-0}" == 1 ]] && select=()
+for preset in asan tsan; do
+  build "$preset"
+  say "$preset: testing"
+  run_tests "$preset" "${select[@]}"
+done
+say "done"
+echo "$passed passed, $failed failed"
+[[ $failed -eq 0 && $passed -gt 0 ]]
