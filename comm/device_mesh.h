@@ -31,6 +31,9 @@ class DeviceMesh {
   // the product expected; shape.expert must be 1 until experts exist.
   DeviceMesh(std::unique_ptr<ProcessGroup> world, MeshShape shape);
 
+  // The mesh as rank world_rank would see it, with planning groups: nothing communicates.
+  DeviceMesh(MeshShape shape, int world_rank);
+
   ProcessGroup& world() { return *world_; }
   ProcessGroup& group(Axis axis) { return *groups_[static_cast<std::size_t>(axis)]; }
   int size(Axis axis) const { return shape_.size(axis); }

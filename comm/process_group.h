@@ -26,9 +26,9 @@ struct PeerTransfer {
 // member come from one stream at a time. Takes tensors, never pointer and count. A group of size 1
 // is a real group whose calls are copies (or nothing, in place). Reductions: f32, bf16 (kSum, kAvg,
 // kMax) and i32 (kSum, kMax); f32 accumulation along ops::tree_sum over the ranks in rank order,
-// rounded once; hence the same bits on every implementation and on every rank. dtypes move as bytes
-// elsewhere. Errors: a failed peer or transport throws Error(kCommunication) from the stream,
-// naming the collective.
+// rounded once (kAvg: the sum is rounded, divided and rounded); hence the same bits on every
+// implementation and on every rank. dtypes move as bytes elsewhere. Errors: a failed peer or
+// transport throws Error(kCommunication) from the stream, naming the collective.
 class ProcessGroup {
  public:
   virtual ~ProcessGroup() = default;

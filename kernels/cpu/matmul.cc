@@ -125,6 +125,31 @@ void without_products(const MatmulArgs& args) {
   });
 }
 
+// What oneDNN has no kernel for: operands and result pass through float32 memory.
+void multiply_in_float(Problem problem, const MatmulArgs& args, bool widen_in) {
+  const auto bytes = [](const std::vector<float>& v) {
+    return reinterpret_cast<const std::byte*>(v.data());
+  };
+  MatmulArgs in_float = args;
+  std::vector<float> a, b, bias, out;
+  if (widen_in) {
+    a = widened(args.a);
+    b = widened(args.b);
+    if (problem.bias) bias = widened(args.bias_N);
+    in_float.a.data = bytes(a);
+    in_float.b.data = bytes(b);
+    in_float.bias_N.data = problem.bias ? bytes(bias) : nullptr;
+    problem.in = DType::kF32;
+  }
+  if (problem.out == DType::kBF16) {
+    out = widened(args.out_MN);
+    in_float.out_MN.data = reinterpret_cast<std::byte*>(out.data());
+    problem.out = DType::kF32;
+  }
+  run(problem, in_float, in_float.a.data, in_float.b.data, in_float.bias_N.data);
+  for (std::size_t i = 0; i < out.size(); ++i) args.out_MN.as<BFloat16>()[i] = BFloat16(out[i]);
+}
+
 void multiply(const MatmulArgs& args) {
   Problem problem{.m = args.out_MN.shape[0],
                   .n = args.out_MN.shape[1],
@@ -137,25 +162,12 @@ void multiply(const MatmulArgs& args) {
                   .out = args.out_MN.dtype};
   if (problem.m == 0 || problem.n == 0) return;
   if (problem.k == 0) return without_products(args);
-  if (problem.in == DType::kBF16 && !has_fast_bf16()) {
-    const std::vector<float> a = widened(args.a);
-    const std::vector<float> b = widened(args.b);
-    const std::vector<float> bias = problem.bias ? widened(args.bias_N) : std::vector<float>{};
-    const auto bytes = [](const std::vector<float>& v) {
-      return reinterpret_cast<const std::byte*>(v.data());
-    };
-    problem.in = DType::kF32;
-    if (problem.out == DType::kF32) return run(problem, args, bytes(a), bytes(b), bytes(bias));
-    std::vector<float> wide = widened(args.out_MN);
-    MatmulArgs in_float = args;
-    in_float.out_MN.data = reinterpret_cast<std::byte*>(wide.data());
-    problem.out = DType::kF32;
-    run(problem, in_float, bytes(a), bytes(b), bytes(bias));
-    auto* narrow = args.out_MN.as<BFloat16>();
-    for (std::size_t i = 0; i < wide.size(); ++i) narrow[i] = BFloat16(wide[i]);
-    return;
+  const bool widen_in = problem.in == DType::kBF16 && !has_fast_bf16();
+  if (widen_in || (problem.in == DType::kF32 && problem.out == DType::kBF16)) {
+    multiply_in_float(problem, args, widen_in);
+  } else {
+    run(problem, args, args.a.data, args.b.data, args.bias_N.data);
   }
-  run(problem, args, args.a.data, args.b.data, args.bias_N.data);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,6 +45,13 @@ struct Schedule {
   bool operator==(const Schedule&) const = default;
 };
 
+// A schedule that cannot be, or a request for one. The message names the rank, the place in its
+// program and the action.
+class ScheduleError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 // Relative durations of one micro-batch in one stage. Every backward of a micro-batch is two
 // actions; a schedule that does not split them issues the weight part right after the input part.
 struct ActionCosts {
@@ -65,13 +73,16 @@ Schedule make_zero_bubble_h1(int ranks, int microbatches, ActionCosts costs = {}
 Schedule make_schedule(std::string_view name, int ranks, int microbatches, int chunks);
 std::vector<std::string> schedule_names();
 
+// The forwards alone, for evaluation.
+Schedule make_forward_only(int ranks, int stages_per_rank, int microbatches);
+
 // Passes.
-// Adds sends and receives where neighbouring stages live on different ranks.
+// Adds sends right behind and receives right before the computation, where neighbouring stages live
+// on different ranks. A run of consecutive transfers in a program is one group: all of it starts
+// together, without order inside, so that two neighbours that both send do not wait for each other.
 Schedule insert_transfers(Schedule compute_only);
 // Adds one kReduceGrads per stage, right after that stage's last weight gradient.
 Schedule insert_grad_reductions(Schedule schedule);
-
-class ScheduleError;  // std::runtime_error; its message shows the grid and marks the fault
 
 // Throws ScheduleError unless: every stage does forward, input and weight gradient of every
 // micro-batch exactly once, in an order that respects dependencies within a rank; backwards and
@@ -82,14 +93,13 @@ void validate(const Schedule& schedule);
 struct ScheduleReport {
   double makespan = 0;
   std::vector<double> busy;  // computing time, by rank
-  // Largest number of micro-batches that a stage holds at once, by stage:
+  // Largest number of micro-batches that a stage holds at once, by stage, in the order of its
+  // rank's program: memory is taken and given back in that order, and a receive takes it too.
+  std::vector<int> peak_until_input;   // from the forward (or its receive) to the input gradient
+  std::vector<int> peak_until_weight;  // from the forward (or its receive) to the weight gradient
   std::vector<int>
-      peak_until_input;  // from the start of the forward to the end of the input gradient
-  std::vector<int>
-      peak_until_weight;  // from the start of the forward to the end of the weight gradient
-  std::vector<int> peak_input_to_weight;  // from the start of the input gradient to the end of the
-                                          // weight gradient
-  double bubble() const;                  // share of makespan * ranks that no rank computes in
+      peak_input_to_weight;  // from the input gradient (or its receive) to the weight gradient
+  double bubble() const;     // share of makespan * ranks that no rank computes in
 };
 
 // Dry run of all ranks; a send completes only with its receive (the strictest rule of any
@@ -103,10 +113,6 @@ ScheduleReport simulate(const Schedule& schedule, const std::vector<ActionCosts>
 // RG...: see text.cc.
 std::string to_text(const Schedule& schedule);
 Schedule from_text(std::string_view text);  // throws ScheduleError with line and column
-
-// A drawing for people, one row per rank and one cell per time unit of simulate(), at most `width`
-// columns.
-std::string draw(const Schedule& schedule, const std::vector<ActionCosts>& stage_costs, int width);
 
 // Splits layers into `stages` consecutive, non-empty parts so that the most expensive part is as
 // cheap as possible; among equals the split whose parts are most alike. Returns the number of

@@ -1,0 +1,44 @@
+// What every implementation of ProcessGroup shares: the arithmetic. A transport moves bytes; sums
+// are taken here, above it, so that their bits do not depend on the transport.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "comm/process_group.h"
+
+namespace frugal {
+
+// A run of bytes to or from one peer of the group.
+struct ByteTransfer {
+  enum class Kind : std::uint8_t { kSend, kRecv } kind;
+  std::byte* data;
+  std::size_t bytes;
+  int peer;
+};
+
+// Collectives in terms of one primitive: transfer(). Enqueues closures with Stream::run_host.
+class CollectiveGroup : public ProcessGroup {
+ public:
+  void all_reduce(Tensor inout, ReduceOp op, Stream& stream) final;
+  void all_gather(ConstTensor shard, Tensor full, Stream& stream) final;
+  void reduce_scatter(ConstTensor full, Tensor shard, ReduceOp op, Stream& stream) final;
+  void all_to_all(ConstTensor send, Tensor recv, std::span<const std::int64_t> send_rows,
+                  std::span<const std::int64_t> recv_rows, Stream& stream) final;
+  void broadcast(Tensor inout, int root, Stream& stream) final;
+  void exchange(std::span<const PeerTransfer> transfers, Stream& stream) final;
+
+ protected:
+  // Runs all transfers at once and returns when they are done. No transfer is to or from this rank.
+  // Several to one peer match in list order. Throws Error(kCommunication). `what` names the
+  // collective for errors.
+  virtual void transfer(std::span<const ByteTransfer> transfers, const char* what) = 0;
+
+ private:
+  // Blocking bodies of the collectives, on the stream's host thread.
+  void gather_bytes(const std::byte* own, std::byte* full, std::size_t bytes, const char* what);
+  void reduce_whole(const Tensor& inout, ReduceOp op);
+  void reduce_part(const ConstTensor& full, const Tensor& shard, ReduceOp op, const char* what);
+};
+
+}  // namespace frugal

@@ -1,0 +1,148 @@
+#include "tests/comm/conformance.h"
+
+#include <array>
+#include <stdexcept>
+#include <vector>
+
+#include "comm/device_mesh.h"
+#include "comm/ordered_reduce.h"
+#include "kernels/ops/elementwise.h"
+#include "tests/support/tensors.h"
+
+namespace frugal::test {
+namespace {
+
+void expect(bool condition, const char* what, std::int64_t element = 0) {
+  if (!condition)
+    throw std::runtime_error(concat("rank ", thread_rank(), ": ", what, ", element ", element));
+}
+
+// A small integer that both dtypes hold exactly.
+float value(int rank, std::int64_t i) {
+  return static_cast<float>((rank * 7 + i * 3) % 16);
+}
+
+Owned filled(int rank, std::int64_t count, DType dtype) {
+  Owned out({count}, dtype);
+  for (std::int64_t i = 0; i < count; ++i) out.set(i, value(rank, i));
+  return out;
+}
+
+void check_reductions(ProcessGroup& group, Stream& stream, std::int64_t count, DType dtype) {
+  const int size = group.size();
+  for (const ReduceOp op : {ReduceOp::kSum, ReduceOp::kMax}) {
+    Owned x = filled(group.rank(), count, dtype);
+    group.all_reduce(x, op, stream);
+    const Owned full = filled(group.rank(), count * size, dtype);
+    const Owned shard({count}, dtype);
+    group.reduce_scatter(full, shard, op, stream);
+    stream.synchronize();
+    for (std::int64_t i = 0; i < count; ++i) {
+      float whole = 0.0F, part = 0.0F;
+      for (int r = 0; r < size; ++r) {
+        const float a = value(r, i), b = value(r, i + count * group.rank());
+        whole = op == ReduceOp::kSum ? whole + a : std::max(whole, a);
+        part = op == ReduceOp::kSum ? part + b : std::max(part, b);
+      }
+      expect(x.at(i) == whole, "all_reduce", i);
+      expect(shard.at(i) == part, "reduce_scatter", i);
+    }
+  }
+}
+
+void check_moves(ProcessGroup& group, Stream& stream, std::int64_t count) {
+  const int size = group.size(), rank = group.rank();
+  const Owned shard = filled(rank, count, DType::kF32), full({count * size}, DType::kF32);
+  group.all_gather(shard, full, stream);
+  Owned root = filled(rank, count, DType::kF32);
+  group.broadcast(root, size - 1, stream);
+  // Rank a sends a + b + 1 rows to rank b.
+  std::vector<std::int64_t> send_rows, recv_rows;
+  std::int64_t sent = 0, received = 0;
+  for (int peer = 0; peer < size; ++peer) {
+    send_rows.push_back(rank + peer + 1);
+    recv_rows.push_back(rank + peer + 1);
+    sent += send_rows.back();
+    received += recv_rows.back();
+  }
+  Owned out({sent, 3}, DType::kF32), in({received, 3}, DType::kF32);
+  std::int64_t row = 0;
+  for (int peer = 0; peer < size; ++peer) {
+    for (std::int64_t i = 0; i < 3 * (rank + peer + 1); ++i)
+      out.set(row++, static_cast<float>(rank * 100 + peer));
+  }
+  group.all_to_all(out, in, send_rows, recv_rows, stream);
+  stream.synchronize();
+  for (std::int64_t i = 0; i < count * size; ++i) {
+    expect(full.at(i) == value(static_cast<int>(i / count), i % count), "all_gather");
+  }
+  for (std::int64_t i = 0; i < count; ++i) expect(root.at(i) == value(size - 1, i), "broadcast");
+  row = 0;
+  for (int peer = 0; peer < size; ++peer) {
+    for (std::int64_t i = 0; i < 3 * (rank + peer + 1); ++i) {
+      expect(in.at(row++) == static_cast<float>(peer * 100 + rank), "all_to_all");
+    }
+  }
+}
+
+// A ring, two messages to each side, which must match in order.
+void check_exchange(ProcessGroup& group, Stream& stream) {
+  const int size = group.size(), rank = group.rank();
+  if (size == 1) return;
+  const int next = (rank + 1) % size, before = (rank + size - 1) % size;
+  Owned a({5}, DType::kF32), b({5}, DType::kF32), c({5}, DType::kF32), d({5}, DType::kF32);
+  a.set(0, static_cast<float>(rank));
+  b.set(0, static_cast<float>(rank + 100));
+  using Kind = PeerTransfer::Kind;
+  const std::array<PeerTransfer, 4> transfers{
+      PeerTransfer{Kind::kRecv, c, before}, PeerTransfer{Kind::kSend, a, next},
+      PeerTransfer{Kind::kSend, b, next}, PeerTransfer{Kind::kRecv, d, before}};
+  group.exchange(transfers, stream);
+  stream.synchronize();
+  expect(c.at(0) == static_cast<float>(before) && d.at(0) == static_cast<float>(before + 100),
+         "exchange");
+}
+
+void check_groups(ProcessGroup& world, StreamMode mode) {
+  const auto half = world.split(world.rank() % 2, -world.rank());
+  const auto stream = make_stream({}, "half", mode);
+  check_reductions(*half, *stream, 10, DType::kF32);
+  expect(half->rank() == half->size() - 1 - world.rank() / 2, "split orders by key");
+  const auto none = world.split(world.rank() == 0 ? 0 : -1, 0);
+  expect((none != nullptr) == (world.rank() == 0), "a negative color gets no group");
+}
+
+// Every rank adds its own row of one matrix: the sum must have the bits of the tree over all rows.
+void check_ordered_reduce(ProcessGroup& group, Stream& stream) {
+  constexpr std::int64_t kRows = 5, kColumns = 33;
+  const int size = group.size();
+  const Owned all = random_tensor({size, kRows * kColumns}, DType::kF32, 3);
+  const Owned expected({kRows * kColumns}, DType::kF32), whole({kRows, kColumns}, DType::kF32);
+  ops::tree_sum(stream, expected, all);
+  const RowRange own = rows_of_rank(kRows, group.rank(), size);
+  const Owned scratch({size * own.rows(), kColumns}, DType::kF32),
+      full({kRows, kColumns}, DType::kF32);
+  ops::cast(stream, full.get().reshape({kRows * kColumns}),
+            all.get().slice(group.rank(), group.rank() + 1).reshape({kRows * kColumns}));
+  ordered_reduce_scatter(group, full.get().slice(own.begin, own.end), full, scratch, stream);
+  gather_rows(group, full.get().slice(own.begin, own.end), whole, stream);
+  stream.synchronize();
+  expect(whole.bits() == expected.bits(), "ordered_reduce_scatter");
+}
+
+}  // namespace
+
+void check_conformance(ProcessGroup& world, StreamMode mode) {
+  const auto stream = make_stream({}, "test", mode);
+  for (const std::int64_t count : {0, 1, 7, 5000, 300000}) {
+    for (const DType dtype : {DType::kF32, DType::kBF16})
+      check_reductions(world, *stream, count, dtype);
+    check_moves(world, *stream, count);
+  }
+  check_exchange(world, *stream);
+  check_ordered_reduce(world, *stream);
+  check_groups(world, mode);
+  world.host_barrier();
+}
+
+}  // namespace frugal::test

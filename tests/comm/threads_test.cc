@@ -1,0 +1,102 @@
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <thread>
+
+#include "comm/device_mesh.h"
+#include "comm/ordered_reduce.h"
+#include "comm/world.h"
+#include "kernels/ops/elementwise.h"
+#include "tests/comm/conformance.h"
+#include "tests/support/tensors.h"
+
+namespace frugal::test {
+namespace {
+
+TEST(ThreadGroup, Conformance) {
+  for (const int ranks : {1, 2, 3, 4, 8}) {
+    for (const StreamMode mode : {StreamMode::kInline, StreamMode::kThreaded}) {
+      SCOPED_TRACE(ranks);
+      ASSERT_NO_THROW(run_ranks_as_threads(
+          ranks, [&](std::unique_ptr<ProcessGroup> world) { check_conformance(*world, mode); }));
+    }
+  }
+}
+
+TEST(ThreadGroup, AFailingRankWakesTheOthers) {
+  try {
+    run_ranks_as_threads(3, [](std::unique_ptr<ProcessGroup> world) {
+      if (world->rank() == 1) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        throw std::runtime_error("rank 1 is broken");
+      }
+      const auto stream = make_stream({}, "test", StreamMode::kThreaded);
+      const auto pair = world->split(world->rank() == 2 ? 1 : 0, 0);
+      const Owned x = zeros({10}, DType::kF32);
+      world->all_reduce(x, ReduceOp::kSum, *stream);
+      stream->synchronize();
+    });
+    FAIL();
+  } catch (const std::runtime_error& error) {
+    EXPECT_STREQ(error.what(), "rank 1 is broken");
+  }
+}
+
+// Eight lanes on 1, 2, 4, 8 ranks: the same bits.
+TEST(OrderedReduce, DoesNotDependOnTheNumberOfRanks) {
+  constexpr std::int64_t kLanes = 8, kColumns = 1000;
+  const Owned lanes = random_tensor({kLanes, kColumns}, DType::kF32, 1);
+  std::vector<std::byte> expected;
+  for (const int ranks : {1, 2, 4, 8}) {
+    std::vector<std::byte> result;
+    run_ranks_as_threads(ranks, [&](std::unique_ptr<ProcessGroup> world) {
+      const auto stream = make_stream({}, "test");
+      const std::int64_t own = kLanes / ranks;
+      const Owned sum({kColumns}, DType::kF32);
+      ops::tree_sum(*stream, sum,
+                    lanes.get().slice(world->rank() * own, (world->rank() + 1) * own));
+      const RowRange rows = rows_of_rank(10, world->rank(), ranks);
+      const Owned scratch({ranks * rows.rows(), 100}, DType::kF32);
+      const Tensor full = sum.get().reshape({10, 100});
+      ordered_reduce_scatter(*world, full.slice(rows.begin, rows.end), full, scratch, *stream);
+      gather_rows(*world, full.slice(rows.begin, rows.end), full, *stream);
+      if (world->rank() == 0) result = sum.bits();
+    });
+    if (expected.empty()) expected = result;
+    EXPECT_EQ(result, expected) << ranks << " ranks";
+  }
+}
+
+TEST(DeviceMesh, PlacesRanksAndSaysWhatItNeeds) {
+  const MeshShape shape{.pipeline = 2, .data = 2, .tensor = 2};
+  run_ranks_as_threads(8, [&](std::unique_ptr<ProcessGroup> world) {
+    const int rank = world->rank();
+    DeviceMesh mesh(std::move(world), shape);
+    const DeviceMesh planned(shape, rank);
+    for (const Axis axis : {Axis::kPipeline, Axis::kData, Axis::kContext, Axis::kTensor}) {
+      if (mesh.group(axis).size() != mesh.size(axis) ||
+          mesh.group(axis).rank() != mesh.coordinate(axis) ||
+          planned.coordinate(axis) != mesh.coordinate(axis)) {
+        throw std::runtime_error("wrong group");
+      }
+    }
+    if (mesh.coordinate(Axis::kTensor) != rank % 2 ||
+        mesh.coordinate(Axis::kPipeline) != rank / 4 ||
+        mesh.world_rank(Axis::kPipeline, 1) != 4 + rank % 4) {
+      throw std::runtime_error("wrong place");
+    }
+  });
+  try {
+    run_ranks_as_threads(
+        4, [&](std::unique_ptr<ProcessGroup> world) { DeviceMesh(std::move(world), shape); });
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kPreflight);
+    EXPECT_NE(std::string(error.what())
+                  .find("pipeline 2 x data 2 x context 1 x tensor 2), the job has 4"),
+              std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace frugal::test

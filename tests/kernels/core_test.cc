@@ -1,0 +1,151 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cmath>
+#include <stdexcept>
+#include <thread>
+
+#include "kernels/core/rng.h"
+#include "kernels/core/slot_pool.h"
+#include "kernels/core/stream.h"
+#include "kernels/core/workspace.h"
+#include "kernels/ops/elementwise.h"
+
+namespace frugal {
+namespace {
+
+TEST(Stream, ThreadedKeepsOrderAndReportsAFailureOnce) {
+  const auto stream = make_stream({}, "test", StreamMode::kThreaded);
+  std::vector<int> order;
+  for (int i = 0; i < 100; ++i) stream->run_host([&order, i] { order.push_back(i); });
+  stream->synchronize();
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(order[static_cast<std::size_t>(i)], i);
+
+  bool ran_after_failure = false;
+  stream->run_host([] { throw std::runtime_error("broken"); });
+  stream->run_host([&] { ran_after_failure = true; });
+  EXPECT_THROW(stream->synchronize(), std::runtime_error);
+  EXPECT_FALSE(ran_after_failure);
+  stream->run_host([&] { ran_after_failure = true; });
+  stream->synchronize();
+  EXPECT_TRUE(ran_after_failure);
+}
+
+TEST(Stream, EventsOrderStreamsAndCarryFailures) {
+  const auto first = make_stream({}, "first", StreamMode::kThreaded);
+  const auto second = make_stream({}, "second", StreamMode::kThreaded);
+  std::atomic<bool> open = false;
+  int value = 0;
+  first->run_host([&] {
+    while (!open) std::this_thread::yield();
+    value = 1;
+  });
+  Event event;
+  first->record(event);
+  EXPECT_FALSE(event.done());
+  int seen = -1;
+  second->wait(event);
+  second->run_host([&] { seen = value; });
+  open = true;
+  second->synchronize();
+  EXPECT_EQ(seen, 1);
+
+  first->run_host([] { throw std::runtime_error("broken"); });
+  Event failed;
+  first->record(failed);
+  second->wait(failed);
+  EXPECT_THROW(second->synchronize(), std::runtime_error);
+  EXPECT_THROW(first->synchronize(), std::runtime_error);
+}
+
+TEST(Stream, PlanningRunsNothing) {
+  const auto stream = make_planning_stream({});
+  stream->run_host([] { FAIL(); });
+  ops::add(*stream, Tensor{nullptr, {3}, DType::kF32, {}}, Tensor{nullptr, {3}, DType::kF32, {}},
+           Tensor{nullptr, {3}, DType::kF32, {}});
+}
+
+TEST(Arena, CountsLikeItAllocates) {
+  Arena counting = Arena::counting({});
+  EXPECT_EQ(counting.allocate("a", {3}, DType::kF32).data, nullptr);
+  counting.allocate("b", {100}, DType::kBF16);
+  Arena real({}, counting.used());
+  const Tensor a = real.allocate("a", {3}, DType::kF32);
+  const Tensor b = real.allocate("b", {100}, DType::kBF16);
+  EXPECT_EQ(real.used(), counting.used());
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(b.data) % Arena::kAlignment, 0U);
+  EXPECT_EQ(a.as<float>()[2], 0.0F);
+  EXPECT_THROW(real.allocate("c", {1}, DType::kF32), Error);
+}
+
+TEST(Workspace, GivesBackAndRemembersTheHighWater) {
+  Arena arena({}, 1024);
+  Workspace workspace(arena, 256);
+  {
+    const Workspace::Mark mark(workspace);
+    workspace.allocate({32}, DType::kF32);
+    workspace.allocate({32}, DType::kF32);
+    EXPECT_THROW(workspace.allocate({1}, DType::kF32), Error);
+  }
+  workspace.allocate({64}, DType::kF32);
+  EXPECT_EQ(workspace.high_water(), 256U);
+  Workspace counting = Workspace::counting({});
+  EXPECT_EQ(counting.allocate({1000}, DType::kF32).data, nullptr);
+  EXPECT_EQ(counting.high_water(), 4032U);
+}
+
+TEST(SlotPool, HandsOutEachSlotOnce) {
+  Arena arena({}, 4096);
+  SlotPool pool(arena, "slots", 100, 2);
+  const int a = pool.acquire();
+  const int b = pool.acquire();
+  EXPECT_NE(a, b);
+  EXPECT_THROW(pool.acquire(), Error);
+  EXPECT_NE(pool.view(a, 0, {25}, DType::kF32).data, pool.view(b, 0, {25}, DType::kF32).data);
+  EXPECT_THROW(pool.view(a, 64, {25}, DType::kF32), Error);
+  pool.release(a);
+  EXPECT_EQ(pool.acquire(), a);
+}
+
+// Known answers published with the generator (Random123's kat_vectors).
+TEST(Rng, PhiloxKnownAnswers) {
+  using Words = std::array<std::uint32_t, 4>;
+  EXPECT_EQ(philox4x32(0, 0, 0), (Words{0x6627e8d5U, 0xe169c58dU, 0xbc57ac4cU, 0x9b00dbd8U}));
+  constexpr std::uint64_t kOnes = ~std::uint64_t{0};
+  EXPECT_EQ(philox4x32(kOnes, kOnes, kOnes),
+            (Words{0x408f276dU, 0x41c83b0eU, 0xa20bc7c6U, 0x6d5451fdU}));
+}
+
+TEST(Rng, NormalHasMeanZeroAndVarianceOne) {
+  double sum = 0.0;
+  double squares = 0.0;
+  constexpr int kCount = 100000;
+  for (std::uint64_t i = 0; i < kCount; ++i) {
+    const auto x = static_cast<double>(normal_at(5, i));
+    sum += x;
+    squares += x * x;
+  }
+  EXPECT_NEAR(sum / kCount, 0.0, 5.0 / std::sqrt(kCount));
+  EXPECT_NEAR(squares / kCount, 1.0, 8.0 / std::sqrt(kCount));
+}
+
+TEST(BFloat16, RoundsToNearestEven) {
+  EXPECT_EQ(BFloat16(1.0F).bits, 0x3f80);
+  EXPECT_EQ(static_cast<float>(BFloat16(1.0F + 1.0F / 256.0F)), 1.0F);  // tie, to even
+  EXPECT_EQ(static_cast<float>(BFloat16(1.0F + 3.0F / 256.0F)),
+            1.0F + 4.0F / 256.0F);  // tie, to even
+  EXPECT_TRUE(std::isnan(static_cast<float>(BFloat16(std::nanf("")))));
+  EXPECT_TRUE(std::isinf(static_cast<float>(BFloat16(3.4e38F))));
+}
+
+TEST(Tensor, SlicesAndChecks) {
+  std::array<float, 12> memory{};
+  const Tensor t{reinterpret_cast<std::byte*>(memory.data()), {4, 3}, DType::kF32, {}};
+  EXPECT_EQ(t.slice(1, 3).as<float>(), memory.data() + 3);
+  EXPECT_THROW(t.slice(2, 5), Error);
+  EXPECT_THROW(t.reshape({5}), Error);
+  EXPECT_THROW(t.as<BFloat16>(), Error);
+}
+
+}  // namespace
+}  // namespace frugal

@@ -1,0 +1,117 @@
+// The CPU backend against the reference, case by case, and against itself with other thread counts.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "kernels/core/threads.h"
+#include "tests/support/op_cases.h"
+
+namespace frugal::test {
+namespace {
+
+void expect_near(const Owned& actual, const Owned& expected, const Tolerance& allowed) {
+  for (std::int64_t i = 0; i < actual.get().numel(); ++i) {
+    const double a = static_cast<double>(actual.at(i));
+    const double e = static_cast<double>(expected.at(i));
+    if (a == e) continue;  // also infinities
+    // The reference rounds its result too, so two roundings may part them.
+    ASSERT_LE(std::abs(a - e), allowed.absolute + 2.0 * allowed.relative * std::abs(e))
+        << "element " << i << ": " << a << " instead of " << e;
+  }
+}
+
+TEST(CpuOps, MatchReference) {
+  const auto stream = make_stream({}, "test");
+  for (const OpCase& op : op_cases()) {
+    SCOPED_TRACE(op.name);
+    const auto expected = op.run(reference_table(), *stream);
+    const auto actual = op.run(cpu::table, *stream);
+    ASSERT_EQ(actual.size(), expected.size());
+    for (std::size_t i = 0; i < actual.size(); ++i) {
+      SCOPED_TRACE(concat("output ", i));
+      // Float32 outputs of bf16 inputs are sums in float32: the case's tolerance covers both.
+      expect_near(actual[i], expected[i], op.tolerance);
+    }
+    if (testing::Test::HasFatalFailure()) return;
+  }
+}
+
+TEST(CpuOps, SameBitsForAnyThreadCount) {
+  const auto stream = make_stream({}, "test");
+  const int before = compute_threads();
+  for (const OpCase& op : op_cases()) {
+    SCOPED_TRACE(op.name);
+    set_compute_threads(1);
+    const auto expected = op.run(cpu::table, *stream);
+    for (const int threads : {2, 3, 4}) {
+      set_compute_threads(threads);
+      const auto actual = op.run(cpu::table, *stream);
+      for (std::size_t i = 0; i < actual.size(); ++i) {
+        ASSERT_EQ(actual[i].bits(), expected[i].bits()) << threads << " threads, output " << i;
+      }
+    }
+  }
+  set_compute_threads(before);
+}
+
+// The shapes of training: few rows and columns with a long sum is where a library would split the
+// sum over threads.
+TEST(CpuOps, MatmulSameBitsForAnyThreadCountAtTrainingShapes) {
+  struct Size {
+    std::int64_t m, n, k;
+    bool ta, tb, accumulate;
+  };
+  const auto stream = make_stream({}, "test");
+  const int before = compute_threads();
+  for (const Size s :
+       {Size{256, 768, 768, false, true, false}, Size{768, 256, 1024, true, false, true},
+        Size{64, 64, 8192, true, false, true}, Size{1, 4096, 512, false, true, false},
+        Size{128, 1000, 3072, false, false, false}}) {
+    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+      const Owned a = random_tensor(s.ta ? Shape{s.k, s.m} : Shape{s.m, s.k}, dtype, 1);
+      const Owned b = random_tensor(s.tb ? Shape{s.n, s.k} : Shape{s.k, s.n}, dtype, 2);
+      std::vector<std::byte> expected;
+      for (const int threads : {1, 2, 3, 4}) {
+        set_compute_threads(threads);
+        const Owned out = zeros({s.m, s.n}, DType::kF32);
+        ops::matmul(*stream, {.out_MN = out,
+                              .a = a,
+                              .b = b,
+                              .transpose_a = s.ta,
+                              .transpose_b = s.tb,
+                              .accumulate = s.accumulate});
+        if (threads == 1) expected = out.bits();
+        EXPECT_EQ(out.bits(), expected) << s.m << "x" << s.n << "x" << s.k << " " << name_of(dtype)
+                                        << ", " << threads << " threads";
+      }
+    }
+  }
+  set_compute_threads(before);
+}
+
+// ZeRO cuts parameters anywhere at a block: the update of a piece must have the bits of the
+// whole's.
+TEST(CpuOps, AdamwDoesNotDependOnTheCut) {
+  const auto stream = make_stream({}, "test");
+  constexpr std::int64_t kCount = 4097;
+  const auto run = [&](std::vector<std::int64_t> cuts) {
+    Owned weight = random_tensor({kCount}, DType::kF32, 1), m = zeros({kCount}, DType::kF32),
+          v = zeros({kCount}, DType::kF32);
+    const Owned grad = random_tensor({kCount}, DType::kF32, 2);
+    cuts.insert(cuts.begin(), 0);
+    cuts.push_back(kCount);
+    for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
+      ops::adamw_step(*stream, {.weight_N = weight.get().slice(cuts[i], cuts[i + 1]),
+                                .m_N = m.get().slice(cuts[i], cuts[i + 1]),
+                                .v_N = v.get().slice(cuts[i], cuts[i + 1]),
+                                .grad_N = ConstTensor(grad).slice(cuts[i], cuts[i + 1]),
+                                .learning_rate = 0.1F,
+                                .weight_decay = 0.1F});
+    }
+    return weight.bits();
+  };
+  EXPECT_EQ(run({}), run({1, 17, 1000, 4096}));
+}
+
+}  // namespace
+}  // namespace frugal::test

@@ -1,0 +1,403 @@
+#include "tests/support/op_cases.h"
+
+#include <cmath>
+
+namespace frugal::test {
+namespace {
+
+constexpr DType kDtypes[] = {DType::kF32, DType::kBF16};
+
+// One tensor per argument: a braced list cannot move.
+template <class... Tensors>
+std::vector<Owned> outputs(Tensors&&... tensors) {
+  std::vector<Owned> out;
+  (out.push_back(std::forward<Tensors>(tensors)), ...);
+  return out;
+}
+
+void add_matmul(std::vector<OpCase>& cases) {
+  struct Size {
+    std::int64_t m, n, k;
+  };
+  for (const Size s : {Size{1, 1, 1}, Size{3, 5, 7}, Size{33, 17, 65}, Size{0, 4, 3}, Size{4, 3, 0},
+                       Size{64, 96, 128}}) {
+    for (const DType in : kDtypes) {
+      for (const DType out : kDtypes) {
+        for (int flags = 0; flags < 16; ++flags) {
+          const bool ta = (flags & 1) != 0, tb = (flags & 2) != 0, accumulate = (flags & 4) != 0,
+                     bias = (flags & 8) != 0;
+          if (accumulate && bias) continue;
+          cases.push_back(
+              {concat("matmul ", s.m, "x", s.n, "x", s.k, " ", name_of(in), "->", name_of(out),
+                      ta ? " ta" : "", tb ? " tb" : "", accumulate ? " +=" : "",
+                      bias ? " bias" : ""),
+               [=](const OpTable& table, Stream& stream) {
+                 const Owned a = random_tensor(ta ? Shape{s.k, s.m} : Shape{s.m, s.k}, in, 1);
+                 const Owned b = random_tensor(tb ? Shape{s.n, s.k} : Shape{s.k, s.n}, in, 2);
+                 const Owned bias_N = random_tensor({s.n}, in, 3);
+                 Owned c = accumulate ? random_tensor({s.m, s.n}, out, 4) : Owned({s.m, s.n}, out);
+                 table.matmul(stream, {.out_MN = c,
+                                       .a = a,
+                                       .b = b,
+                                       .transpose_a = ta,
+                                       .transpose_b = tb,
+                                       .accumulate = accumulate,
+                                       .bias_N = bias ? ConstTensor(bias_N) : ConstTensor()});
+                 return outputs(std::move(c));
+               },
+               tolerance(out, s.k + 2, 8.0)});
+        }
+      }
+    }
+  }
+}
+
+void add_rms_norm(std::vector<OpCase>& cases, std::int64_t tokens, std::int64_t width,
+                  DType dtype) {
+  const std::string size = concat(" ", tokens, "x", width, " ", name_of(dtype));
+  cases.push_back({"rms_norm_forward" + size,
+                   [=](const OpTable& table, Stream& stream) {
+                     const Owned x = random_tensor({tokens, width}, dtype, 1);
+                     const Owned w = random_tensor({width}, dtype, 2, 0.2F, 1.0F);
+                     Owned out({tokens, width}, dtype);
+                     Owned rstd({tokens}, DType::kF32);
+                     table.rms_norm_forward(stream, out, rstd, x, w, 1e-5F);
+                     return outputs(std::move(out), std::move(rstd));
+                   },
+                   tolerance(dtype, width, 4.0)});
+  cases.push_back(
+      {"rms_norm_backward" + size,
+       [=](const OpTable& table, Stream& stream) {
+         const Owned x = random_tensor({tokens, width}, dtype, 1);
+         const Owned w = random_tensor({width}, dtype, 2, 0.2F, 1.0F);
+         const Owned dy = random_tensor({tokens, width}, dtype, 3);
+         const Owned residual = random_tensor({tokens, width}, dtype, 4);
+         const Owned rstd = random_tensor({tokens}, DType::kF32, 5, 0.1F, 1.0F);
+         Owned dx({tokens, width}, dtype), dx_plain({tokens, width}, dtype);
+         Owned dw = random_tensor({width}, DType::kF32, 6);
+         table.rms_norm_backward_input(
+             stream,
+             {.dx_TD = dx, .dy_TD = dy, .x_TD = x, .w_D = w, .rstd_T = rstd, .add_TD = residual});
+         table.rms_norm_backward_input(
+             stream, {.dx_TD = dx_plain, .dy_TD = dy, .x_TD = x, .w_D = w, .rstd_T = rstd});
+         table.rms_norm_backward_weight(stream, dw, dy, x, rstd);
+         return outputs(std::move(dx), std::move(dx_plain), std::move(dw));
+       },
+       tolerance(dtype, width + tokens, 8.0)});
+}
+
+void add_layer_norm(std::vector<OpCase>& cases, std::int64_t tokens, std::int64_t width,
+                    DType dtype) {
+  const std::string size = concat(" ", tokens, "x", width, " ", name_of(dtype));
+  cases.push_back({"layer_norm_forward" + size,
+                   [=](const OpTable& table, Stream& stream) {
+                     const Owned x = random_tensor({tokens, width}, dtype, 1, 1.0F, 0.5F);
+                     const Owned w = random_tensor({width}, dtype, 2, 0.2F, 1.0F);
+                     const Owned b = random_tensor({width}, dtype, 3);
+                     Owned out({tokens, width}, dtype);
+                     Owned mean({tokens}, DType::kF32), rstd({tokens}, DType::kF32);
+                     table.layer_norm_forward(stream, {.out_TD = out,
+                                                       .mean_T = mean,
+                                                       .rstd_T = rstd,
+                                                       .x_TD = x,
+                                                       .w_D = w,
+                                                       .b_D = b,
+                                                       .eps = 1e-2F});
+                     return outputs(std::move(out), std::move(mean), std::move(rstd));
+                   },
+                   tolerance(dtype, width, 16.0)});
+  cases.push_back(
+      {"layer_norm_backward" + size,
+       [=](const OpTable& table, Stream& stream) {
+         const Owned x = random_tensor({tokens, width}, dtype, 1);
+         const Owned w = random_tensor({width}, dtype, 2, 0.2F, 1.0F);
+         const Owned dy = random_tensor({tokens, width}, dtype, 3);
+         const Owned residual = random_tensor({tokens, width}, dtype, 4);
+         const Owned mean = random_tensor({tokens}, DType::kF32, 5, 0.1F);
+         const Owned rstd = random_tensor({tokens}, DType::kF32, 6, 0.1F, 1.0F);
+         Owned dx({tokens, width}, dtype);
+         Owned dw = random_tensor({width}, DType::kF32, 7),
+               db = random_tensor({width}, DType::kF32, 8);
+         table.layer_norm_backward_input(stream, {.dx_TD = dx,
+                                                  .dy_TD = dy,
+                                                  .x_TD = x,
+                                                  .w_D = w,
+                                                  .mean_T = mean,
+                                                  .rstd_T = rstd,
+                                                  .add_TD = residual});
+         table.layer_norm_backward_weight(
+             stream,
+             {.dw_D = dw, .db_D = db, .dy_TD = dy, .x_TD = x, .mean_T = mean, .rstd_T = rstd});
+         return outputs(std::move(dx), std::move(dw), std::move(db));
+       },
+       tolerance(dtype, width + tokens, 8.0)});
+}
+
+struct AttentionSize {
+  std::int64_t sequences, length, heads, kv_heads, head_dim;
+  bool documents;
+};
+
+Owned document_starts(const AttentionSize& s) {
+  Owned out({s.sequences * s.length}, DType::kI32);
+  for (std::int64_t t = 0; t < s.sequences * s.length; ++t) {
+    const std::int64_t position = t % s.length;
+    const std::int64_t cut =
+        s.length / 3 + t / s.length;  // one boundary, elsewhere in each sequence
+    out.get().as<std::int32_t>()[t] = static_cast<std::int32_t>(position >= cut ? cut : 0);
+  }
+  return out;
+}
+
+void add_attention(std::vector<OpCase>& cases, const AttentionSize& s, DType dtype) {
+  const std::int64_t tokens = s.sequences * s.length;
+  const Shape query{tokens, s.heads, s.head_dim}, key{tokens, s.kv_heads, s.head_dim};
+  const float scale = 1.0F / std::sqrt(static_cast<float>(s.head_dim));
+  cases.push_back(
+      {concat("attention ", s.sequences, "x", s.length, " heads ", s.heads, "/", s.kv_heads,
+              " dim ", s.head_dim, s.documents ? " documents " : " ", name_of(dtype)),
+       [=](const OpTable& table, Stream& stream) {
+         const Owned q = random_tensor(query, dtype, 1), k = random_tensor(key, dtype, 2),
+                     v = random_tensor(key, dtype, 3);
+         const Owned dout = random_tensor(query, dtype, 4);
+         const Owned documents = document_starts(s);
+         const ConstTensor mask = s.documents ? ConstTensor(documents) : ConstTensor();
+         Owned out(query, dtype), lse({tokens, s.heads}, DType::kF32);
+         table.attention_forward(stream, {.out_TNH = out,
+                                          .lse_TN = lse,
+                                          .q_TNH = q,
+                                          .k_TMH = k,
+                                          .v_TMH = v,
+                                          .document_start_T = mask,
+                                          .sequence_length = s.length,
+                                          .scale = scale});
+         // Backward reads the reference's output, so that its own error is measured alone.
+         Owned ref_out(query, dtype), ref_lse({tokens, s.heads}, DType::kF32);
+         reference_table().attention_forward(stream, {.out_TNH = ref_out,
+                                                      .lse_TN = ref_lse,
+                                                      .q_TNH = q,
+                                                      .k_TMH = k,
+                                                      .v_TMH = v,
+                                                      .document_start_T = mask,
+                                                      .sequence_length = s.length,
+                                                      .scale = scale});
+         Owned dq(query, dtype), dk(key, dtype), dv(key, dtype);
+         table.attention_backward_input(stream, {.dq_TNH = dq,
+                                                 .dk_TMH = dk,
+                                                 .dv_TMH = dv,
+                                                 .dout_TNH = dout,
+                                                 .q_TNH = q,
+                                                 .k_TMH = k,
+                                                 .v_TMH = v,
+                                                 .out_TNH = ref_out,
+                                                 .lse_TN = ref_lse,
+                                                 .document_start_T = mask,
+                                                 .sequence_length = s.length,
+                                                 .scale = scale});
+         return outputs(std::move(out), std::move(lse), std::move(dq), std::move(dk),
+                        std::move(dv));
+       },
+       tolerance(dtype, s.length * s.heads + s.head_dim, 8.0)});
+}
+
+void add_rope_and_activations(std::vector<OpCase>& cases, DType dtype) {
+  const std::string suffix = concat(" ", name_of(dtype));
+  cases.push_back({"rope" + suffix,
+                   [=](const OpTable& table, Stream& stream) {
+                     Owned x = random_tensor({10, 3, 14}, dtype, 1), dx = copy_of(x);
+                     const Owned table_S2P = random_tensor({5, 2, 7}, DType::kF32, 2);
+                     table.rope_forward(stream, x, table_S2P);
+                     table.rope_backward_input(stream, dx, table_S2P);
+                     return outputs(std::move(x), std::move(dx));
+                   },
+                   tolerance(dtype, 2, 8.0)});
+  cases.push_back(
+      {"activations" + suffix,
+       [=](const OpTable& table, Stream& stream) {
+         const Shape shape{7, 1301};
+         const Owned gate = random_tensor(shape, dtype, 1, 3.0F),
+                     up = random_tensor(shape, dtype, 2);
+         const Owned dout = random_tensor(shape, dtype, 3);
+         Owned out(shape, dtype), dgate(shape, dtype), dup(shape, dtype), gelu(shape, dtype),
+             dgelu(shape, dtype);
+         table.swiglu_forward(stream, out, gate, up);
+         table.swiglu_backward_input(
+             stream,
+             {.dgate_TI = dgate, .dup_TI = dup, .dout_TI = dout, .gate_TI = gate, .up_TI = up});
+         table.gelu_forward(stream, gelu, gate);
+         table.gelu_backward_input(stream, dgelu, dout, gate);
+         return outputs(std::move(out), std::move(dgate), std::move(dup), std::move(gelu),
+                        std::move(dgelu));
+       },
+       tolerance(dtype, 16, 16.0)});
+}
+
+void add_embedding(std::vector<OpCase>& cases, DType dtype) {
+  cases.push_back(
+      {concat("embedding ", name_of(dtype)),
+       [=](const OpTable& table, Stream& stream) {
+         const Owned rows = random_tensor({11, 9}, dtype, 1), dy = random_tensor({50, 9}, dtype, 2);
+         const Owned ids = random_ids(50, 0, 20, 3);
+         Owned out({50, 9}, dtype), sum = random_tensor({50, 9}, dtype, 4);
+         Owned drows = random_tensor({11, 9}, DType::kF32, 5);
+         table.embedding_forward(stream,
+                                 {.out_TD = out, .table_VD = rows, .ids_T = ids, .row_begin = 4});
+         table.embedding_forward(
+             stream,
+             {.out_TD = sum, .table_VD = rows, .ids_T = ids, .row_begin = 4, .accumulate = true});
+         table.embedding_backward_weight(stream, drows, dy, ids, 4);
+         return outputs(std::move(out), std::move(sum), std::move(drows));
+       },
+       tolerance(dtype, 50, 4.0)});
+}
+
+void add_cross_entropy(std::vector<OpCase>& cases, std::int64_t columns, std::int64_t valid,
+                       DType dtype) {
+  cases.push_back({concat("cross_entropy ", columns, " of which ", valid, " ", name_of(dtype)),
+                   [=](const OpTable& table, Stream& stream) {
+                     const std::int64_t tokens = 9;
+                     Owned logits = random_tensor({tokens, columns}, dtype, 1, 4.0F);
+                     const Owned targets =
+                         random_ids(tokens, -1, static_cast<std::int32_t>(valid) + 30, 2);
+                     Owned max({tokens}, DType::kF32), sum({tokens}, DType::kF32),
+                         target({tokens}, DType::kF32), loss({tokens}, DType::kF32),
+                         global({tokens}, DType::kF32);
+                     table.cross_entropy_statistics(stream, {.max_C = max,
+                                                             .sum_exp_C = sum,
+                                                             .target_logit_C = target,
+                                                             .logits_CV = logits,
+                                                             .targets_C = targets,
+                                                             .column_begin = 15,
+                                                             .valid_columns = valid});
+                     for (std::int64_t c = 0; c < tokens; ++c)
+                       global.set(c, valid > 0 ? max.at(c) + 0.5F : 0.5F);
+                     Owned rescaled = copy_of(sum);
+                     table.cross_entropy_rescale(stream, rescaled, max, global);
+                     table.cross_entropy_loss(stream, {.loss_C = loss,
+                                                       .max_C = global,
+                                                       .sum_exp_C = rescaled,
+                                                       .target_logit_C = target,
+                                                       .targets_C = targets});
+                     table.cross_entropy_backward_input(stream, {.logits_CV = logits,
+                                                                 .max_C = global,
+                                                                 .sum_exp_C = rescaled,
+                                                                 .targets_C = targets,
+                                                                 .column_begin = 15,
+                                                                 .valid_columns = valid,
+                                                                 .scale = 0.25F});
+                     return outputs(std::move(max), std::move(sum), std::move(target),
+                                    std::move(rescaled), std::move(loss), std::move(logits));
+                   },
+                   tolerance(dtype, columns, 16.0)});
+}
+
+void add_elementwise(std::vector<OpCase>& cases, DType dtype, std::int64_t count) {
+  cases.push_back({concat("elementwise ", count, " ", name_of(dtype)),
+                   [=](const OpTable& table, Stream& stream) {
+                     const Owned a = random_tensor({count}, dtype, 1),
+                                 b = random_tensor({count}, dtype, 2);
+                     const Owned parts = random_tensor({7, count}, dtype, 3);
+                     Owned sum({count}, dtype), f32({count}, DType::kF32),
+                         bf16({count}, DType::kBF16), filled({count}, dtype), tree({count}, dtype),
+                         largest({count}, dtype);
+                     table.add(stream, sum, a, b);
+                     table.cast(stream, f32, a);
+                     table.cast(stream, bf16, a);
+                     table.fill(stream, filled, 0.3F);
+                     table.tree_sum(stream, tree, parts);
+                     table.max_rows(stream, largest, parts);
+                     return outputs(std::move(sum), std::move(f32), std::move(bf16),
+                                    std::move(filled), std::move(tree), std::move(largest));
+                   },
+                   {}});  // exact
+}
+
+void add_sums(std::vector<OpCase>& cases, DType dtype) {
+  cases.push_back({concat("sums ", name_of(dtype)),
+                   [=](const OpTable& table, Stream& stream) {
+                     const Owned x = random_tensor({1000}, DType::kF32, 1),
+                                 dy = random_tensor({77, 130}, dtype, 2);
+                     Owned total = random_tensor({1}, DType::kF32, 3),
+                           db = random_tensor({130}, DType::kF32, 4);
+                     Owned blocks({8}, DType::kF32), normal({6, 10}, dtype);
+                     table.sum_accumulate(stream, total, x);
+                     table.bias_backward_weight(stream, db, dy);
+                     table.block_sum_squares(stream, blocks, x, 128);
+                     table.normal_fill(stream, {.out_RC = normal,
+                                                .key = 7,
+                                                .row_begin = 3,
+                                                .column_begin = 5,
+                                                .global_columns = 40,
+                                                .mean = 0.5F,
+                                                .stddev = 2.0F});
+                     return outputs(std::move(total), std::move(db), std::move(blocks),
+                                    std::move(normal));
+                   },
+                   tolerance(dtype, 1000, 4.0)});
+}
+
+void add_adamw(std::vector<OpCase>& cases, DType dtype, std::int64_t count) {
+  cases.push_back(
+      {concat("adamw ", count, " ", name_of(dtype)),
+       [=](const OpTable& table, Stream& stream) {
+         Owned master = random_tensor({count}, DType::kF32, 1),
+               weight = random_tensor({count}, dtype, 1);
+         Owned m = random_tensor({count}, DType::kF32, 2, 0.1F), v = zeros({count}, DType::kF32);
+         for (std::int64_t i = 0; i < count; ++i) v.set(i, m.at(i) * m.at(i));
+         const Owned grad = random_tensor({count}, DType::kF32, 3);
+         table.adamw_step(stream, {.weight_N = weight,
+                                   .master_N = dtype == DType::kF32 ? Tensor{} : Tensor(master),
+                                   .m_N = m,
+                                   .v_N = v,
+                                   .grad_N = grad,
+                                   .grad_scale = 0.5F,
+                                   .learning_rate = 0.01F,
+                                   .weight_decay = 0.1F,
+                                   .bias_correction1 = 0.19F,
+                                   .bias_correction2 = 0.0975F});
+         return outputs(std::move(weight), std::move(master), std::move(m), std::move(v));
+       },
+       tolerance(dtype, 16, 4.0)});
+}
+
+}  // namespace
+
+std::vector<OpCase> op_cases() {
+  std::vector<OpCase> cases;
+  add_matmul(cases);
+  for (const DType dtype : kDtypes) {
+    for (const std::int64_t tokens : {0, 1, 5, 130}) {
+      for (const std::int64_t width : {1, 7, 64, 100}) {
+        add_rms_norm(cases, tokens, width, dtype);
+        add_layer_norm(cases, tokens, width, dtype);
+      }
+    }
+    for (const AttentionSize size :
+         {AttentionSize{1, 1, 1, 1, 1, false}, AttentionSize{2, 5, 4, 2, 8, false},
+          AttentionSize{1, 33, 2, 1, 17, false}, AttentionSize{2, 70, 3, 3, 16, true},
+          AttentionSize{0, 8, 2, 2, 4, false}}) {
+      add_attention(cases, size, dtype);
+    }
+    add_rope_and_activations(cases, dtype);
+    add_embedding(cases, dtype);
+    for (const std::int64_t valid : {40, 37, 0}) add_cross_entropy(cases, 40, valid, dtype);
+    add_cross_entropy(cases, 5003, 5000, dtype);
+    for (const std::int64_t count : {0, 1, 13, 40001}) {
+      add_elementwise(cases, dtype, count);
+      add_adamw(cases, dtype, count);
+    }
+    add_sums(cases, dtype);
+  }
+  return cases;
+}
+
+const OpTable& reference_table() {
+  static const OpTable table = {
+#define OP(name) .name = &ref::name,
+#include "kernels/ops/op_list.inc"
+#undef OP
+  };
+  return table;
+}
+
+}  // namespace frugal::test

@@ -1,0 +1,82 @@
+// Tensors that tests own, filled from counter-based random numbers.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "kernels/core/rng.h"
+#include "kernels/core/tensor.h"
+
+namespace frugal::test {
+
+// Owns its memory; poisoned (NaN, or large negative integers) until filled.
+class Owned {
+ public:
+  Owned(Shape shape, DType dtype) : tensor_{nullptr, shape, dtype, {}} {
+    bytes_.assign(tensor_.bytes() + 64, std::byte{0xff});
+    const auto address = reinterpret_cast<std::uintptr_t>(bytes_.data());
+    tensor_.data = bytes_.data() + (64 - address % 64) % 64;
+  }
+  Owned(const Owned&) = delete;
+  Owned& operator=(const Owned&) = delete;
+  Owned(Owned&& other) noexcept = default;
+  operator Tensor() const { return tensor_; }       // NOLINT(google-explicit-constructor)
+  operator ConstTensor() const { return tensor_; }  // NOLINT(google-explicit-constructor)
+  const Tensor& get() const { return tensor_; }
+
+  float at(std::int64_t i) const {
+    return tensor_.dtype == DType::kF32 ? tensor_.as<float>()[i]
+                                        : static_cast<float>(tensor_.as<BFloat16>()[i]);
+  }
+  void set(std::int64_t i, float value) {
+    if (tensor_.dtype == DType::kF32) {
+      tensor_.as<float>()[i] = value;
+    } else {
+      tensor_.as<BFloat16>()[i] = BFloat16(value);
+    }
+  }
+  void copy_from(const Owned& other) {
+    std::memcpy(tensor_.data, other.tensor_.data, tensor_.bytes());
+  }
+  std::vector<std::byte> bits() const { return {tensor_.data, tensor_.data + tensor_.bytes()}; }
+
+ private:
+  Tensor tensor_;
+  std::vector<std::byte> bytes_;
+};
+
+inline Owned random_tensor(Shape shape, DType dtype, std::uint64_t key, float scale = 1.0F,
+                           float mean = 0.0F) {
+  Owned out(shape, dtype);
+  for (std::int64_t i = 0; i < shape.numel(); ++i) {
+    out.set(i, mean + scale * normal_at(key, static_cast<std::uint64_t>(i)));
+  }
+  return out;
+}
+
+inline Owned zeros(Shape shape, DType dtype) {
+  Owned out(shape, dtype);
+  std::memset(out.get().data, 0, out.get().bytes());
+  return out;
+}
+
+inline Owned copy_of(const Owned& other) {
+  Owned out(other.get().shape, other.get().dtype);
+  out.copy_from(other);
+  return out;
+}
+
+// Integers in [low, high).
+inline Owned random_ids(std::int64_t count, std::int32_t low, std::int32_t high,
+                        std::uint64_t key) {
+  Owned out({count}, DType::kI32);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto word = philox4x32(key, static_cast<std::uint64_t>(i))[0];
+    out.get().as<std::int32_t>()[i] =
+        low + static_cast<std::int32_t>(word % static_cast<std::uint32_t>(high - low));
+  }
+  return out;
+}
+
+}  // namespace frugal::test
