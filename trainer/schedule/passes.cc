@@ -11,49 +11,72 @@ bool on_other_rank(const Schedule& schedule, int stage, int neighbour) {
          schedule.rank_of_stage[static_cast<std::size_t>(neighbour)];
 }
 
-bool is_transfer(ActionKind kind) {
-  return kind >= ActionKind::kSendActivation && kind <= ActionKind::kRecvGradient;
-}
+// The transfers of one rank's computations.
+class TransferInserter {
+ public:
+  TransferInserter(const Schedule& schedule, const std::vector<Action>& program)
+      : schedule_(schedule), program_(program) {}
 
-// With several stages on a rank the pipeline is a ring, in which a rank that sends a gradient and
-// computes before it receives the next can be waited for in a circle. There a gradient is received
-// before the weight gradients that stand between it and the transfer before.
-void hoist_gradient_receives(std::vector<Action>& program) {
-  for (std::size_t i = 1; i < program.size(); ++i) {
-    if (program[i].kind != ActionKind::kRecvGradient) continue;
-    std::size_t to = i;
-    while (to > 0 && program[to - 1].kind == ActionKind::kBackwardWeight) --to;
-    if (to == 0 || !is_transfer(program[to - 1].kind)) continue;
-    std::rotate(program.begin() + static_cast<std::ptrdiff_t>(to),
-                program.begin() + static_cast<std::ptrdiff_t>(i),
-                program.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+  // Receives right before the computation that needs them.
+  std::vector<Action> late_receives() {
+    for (const Action& action : program_) {
+      receive(action);
+      out_.push_back(action);
+      send(action);
+    }
+    return std::move(out_);
   }
-}
+
+  // With several stages on a rank the pipeline is a ring, in which ranks that send, then compute,
+  // then receive can wait for each other in a circle. There a computation's send is grouped with
+  // the receive for the next computation of its kind: one micro-batch more is held.
+  std::vector<Action> early_receives() {
+    for (std::size_t i = 0; i < program_.size(); ++i) {
+      if (is_first(i)) receive(program_[i]);
+      out_.push_back(program_[i]);
+      send(program_[i]);
+      const auto next =
+          std::find_if(program_.begin() + static_cast<std::ptrdiff_t>(i) + 1, program_.end(),
+                       [&](const Action& other) { return other.kind == program_[i].kind; });
+      if (next != program_.end()) receive(*next);
+    }
+    return std::move(out_);
+  }
+
+ private:
+  bool is_first(std::size_t i) const {
+    return std::none_of(program_.begin(), program_.begin() + static_cast<std::ptrdiff_t>(i),
+                        [&](const Action& other) { return other.kind == program_[i].kind; });
+  }
+  void add(ActionKind kind, const Action& action, int neighbour) {
+    if (on_other_rank(schedule_, action.stage, neighbour))
+      out_.push_back({kind, action.stage, action.microbatch});
+  }
+  void receive(const Action& action) {
+    if (action.kind == ActionKind::kForward)
+      add(ActionKind::kRecvActivation, action, action.stage - 1);
+    if (action.kind == ActionKind::kBackwardInput)
+      add(ActionKind::kRecvGradient, action, action.stage + 1);
+  }
+  void send(const Action& action) {
+    if (action.kind == ActionKind::kForward)
+      add(ActionKind::kSendActivation, action, action.stage + 1);
+    if (action.kind == ActionKind::kBackwardInput)
+      add(ActionKind::kSendGradient, action, action.stage - 1);
+  }
+
+  const Schedule& schedule_;
+  const std::vector<Action>& program_;
+  std::vector<Action> out_;
+};
 
 }  // namespace
 
 Schedule insert_transfers(Schedule compute_only) {
+  const bool ring = compute_only.stages > compute_only.ranks();
   for (auto& program : compute_only.program) {
-    std::vector<Action> out;
-    for (const Action& action : program) {
-      const auto add = [&](ActionKind kind, int neighbour) {
-        if (on_other_rank(compute_only, action.stage, neighbour))
-          out.push_back({kind, action.stage, action.microbatch});
-      };
-      if (action.kind == ActionKind::kForward) {
-        add(ActionKind::kRecvActivation, action.stage - 1);
-        out.push_back(action);
-        add(ActionKind::kSendActivation, action.stage + 1);
-      } else if (action.kind == ActionKind::kBackwardInput) {
-        add(ActionKind::kRecvGradient, action.stage + 1);
-        out.push_back(action);
-        add(ActionKind::kSendGradient, action.stage - 1);
-      } else {
-        out.push_back(action);
-      }
-    }
-    if (compute_only.stages > compute_only.ranks()) hoist_gradient_receives(out);
-    program = std::move(out);
+    TransferInserter inserter(compute_only, program);
+    program = ring ? inserter.early_receives() : inserter.late_receives();
   }
   return compute_only;
 }

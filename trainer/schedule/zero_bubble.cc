@@ -1,9 +1,8 @@
-// ZB-H1: weight gradients fill the gaps that 1F1B leaves. Built by running the pipeline in time:
-// whenever a rank is free it takes the input gradient that is ready first, else a forward while
-// 1F1B's warm-up and the memory of `ranks` micro-batches allow, else a weight gradient that waits.
-// With F = B = W every time is a multiple of one unit, so nothing that is taken can delay what
-// comes next, and the idle time of a rank is the (P - 1) F of filling plus what draining leaves
-// after the weight gradients are moved into it.
+// ZB-H1: forwards and input gradients in 1F1B's order, weight gradients in the gaps. Built by
+// running the pipeline in time: a rank whose next computation has not got its input yet, or would
+// exceed the memory of `ranks` micro-batches, makes a weight gradient that waits instead. With F =
+// B = W all times are multiples of one unit, so a weight gradient in a gap delays nothing: what
+// stays idle on a rank is P - 1 units.
 #include <algorithm>
 #include <limits>
 #include <optional>
@@ -48,12 +47,9 @@ class Builder {
     double start = kNever;
   };
 
+  // When the input of the rank's next forward is there.
   double forward_ready(int rank) const {
-    const RankState& state = states_[static_cast<std::size_t>(rank)];
-    const int m = state.forwards;
-    const bool in_flight = m - state.inputs >= ranks_ - rank;  // 1F1B's warm-up
-    const bool full = m - state.weights >= ranks_;             // 1F1B's memory on the first rank
-    if (m == schedule_.microbatches || in_flight || full) return kNever;
+    const int m = states_[static_cast<std::size_t>(rank)].forwards;
     if (rank == 0) return 0;
     const auto& before = forward_done_[static_cast<std::size_t>(rank - 1)];
     return m < static_cast<int>(before.size())
@@ -61,12 +57,11 @@ class Builder {
                : kNever;
   }
 
+  // When the gradient for the rank's next input gradient is there.
   double input_ready(int rank) const {
-    const RankState& state = states_[static_cast<std::size_t>(rank)];
-    const int m = state.inputs;
-    if (m >= state.forwards) return kNever;
-    const double own = forward_done_[static_cast<std::size_t>(rank)][static_cast<std::size_t>(m)];
-    if (rank == ranks_ - 1) return own;
+    const int m = states_[static_cast<std::size_t>(rank)].inputs;
+    if (rank == ranks_ - 1)
+      return forward_done_[static_cast<std::size_t>(rank)][static_cast<std::size_t>(m)];
     const auto& after = input_done_[static_cast<std::size_t>(rank + 1)];
     return m < static_cast<int>(after.size()) ? after[static_cast<std::size_t>(m)] + costs_.transfer
                                               : kNever;
@@ -74,9 +69,15 @@ class Builder {
 
   Choice choose(int rank) const {
     const RankState& state = states_[static_cast<std::size_t>(rank)];
-    Choice best{rank, ActionKind::kBackwardInput, std::max(state.free_at, input_ready(rank))};
-    const double forward = std::max(state.free_at, forward_ready(rank));
-    if (forward < best.start) best = {rank, ActionKind::kForward, forward};
+    const bool forwards_left = state.forwards < schedule_.microbatches;
+    const bool forward_next = forwards_left && state.forwards - state.inputs < ranks_ - rank;
+    const bool full = state.forwards - state.weights >= ranks_;
+    Choice best{rank, ActionKind::kForward, kNever};
+    if (forward_next && !full) {
+      best.start = std::max(state.free_at, forward_ready(rank));
+    } else if (!forward_next && state.inputs < state.forwards) {
+      best = {rank, ActionKind::kBackwardInput, std::max(state.free_at, input_ready(rank))};
+    }
     if (state.weights < state.inputs && state.free_at < best.start) {
       best = {rank, ActionKind::kBackwardWeight, state.free_at};
     }

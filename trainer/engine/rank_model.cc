@@ -1,0 +1,271 @@
+#include "trainer/engine/rank_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "comm/ordered_reduce.h"
+#include "kernels/ops/elementwise.h"
+#include "trainer/model/attention_layer.h"
+#include "trainer/model/model.h"
+#include "trainer/shard/stage_split.h"
+
+namespace frugal {
+namespace {
+
+RankMemory make_memory(const std::optional<MemoryPlan>& plan) {
+  if (!plan) {
+    return {Arena::counting({}), Arena::counting({}), Arena::counting({}), Arena::counting({})};
+  }
+  return {Arena({}, plan->weights), Arena({}, plan->gradients), Arena({}, plan->optimizer),
+          Arena({}, plan->activations + plan->workspace)};
+}
+
+std::unique_ptr<Stream> make_rank_stream(const std::optional<MemoryPlan>& plan,
+                                         std::string_view name, StreamMode mode) {
+  return !plan ? make_planning_stream({}) : make_stream({}, name, mode);
+}
+
+MeshShape mesh_shape(const ParallelismConfig& parallelism) {
+  return {.pipeline = parallelism.pipeline,
+          .data = parallelism.data.value_or(1),
+          .context = parallelism.context,
+          .tensor = parallelism.tensor,
+          .expert = parallelism.expert};
+}
+
+}  // namespace
+
+RankModel::RankModel(const Config& config, DeviceMesh& mesh)
+    : RankModel(config, mesh, std::optional(plan(config, mesh.world().rank()))) {}
+
+RankModel::RankModel(const Config& config, DeviceMesh& mesh, const std::optional<MemoryPlan>& plan)
+    : config_(config),
+      mesh_(mesh),
+      memory_(make_memory(plan)),
+      compute_(make_rank_stream(plan, "compute", StreamMode::kInline)),
+      pipeline_(make_rank_stream(plan, "pipeline", StreamMode::kThreaded)),
+      reduce_(make_rank_stream(plan, "reduce", StreamMode::kThreaded)),
+      scratch_(!plan ? Workspace::counting({}) : Workspace(memory_.activations, plan->workspace)),
+      params_(config.precision.compute == "bf16" ? DType::kBF16 : DType::kF32) {
+  const ModelDimensions dims = model_dimensions(config, mesh.coordinate(Axis::kTensor));
+  const ParallelismConfig& parallelism = config.parallelism;
+  schedule_ = insert_grad_reductions(insert_transfers(make_schedule(
+      parallelism.schedule, parallelism.pipeline, microbatches(), parallelism.stages_per_rank)));
+  validate(schedule_);
+  const std::vector<Stage*> stages = make_stages(dims);
+  reducer_ = std::make_unique<GradReducer>(
+      params_, mesh_,
+      GradReducerOptions{.lanes = lanes(),
+                         .microbatches_per_lane = microbatches() / lanes(),
+                         .whole = parallelism.zero_stage == 0},
+      memory_.gradients);
+  make_optimizer(dims);
+  make_microbatches(dims);
+  executor_ = std::make_unique<PipelineExecutor>(schedule_, stages,
+                                                 RankResources{.compute = *compute_,
+                                                               .pipeline = *pipeline_,
+                                                               .reduce = *reduce_,
+                                                               .scratch = scratch_,
+                                                               .mesh = mesh_,
+                                                               .params = params_});
+}
+
+MemoryPlan RankModel::plan(const Config& config, int world_rank) {
+  DeviceMesh mesh(mesh_shape(config.parallelism), world_rank);
+  RankModel model(config, mesh, std::nullopt);
+  // One step on null tensors shows how much scratch the layers take.
+  model.executor_->run(model.microbatches_, model.reducer_.get());
+  return {.weights = model.memory_.weights.used(),
+          .gradients = model.memory_.gradients.used(),
+          .optimizer = model.memory_.optimizer.used(),
+          .activations = model.memory_.activations.used(),
+          .workspace = model.scratch_.high_water()};
+}
+
+int RankModel::microbatches() const {
+  return config_.batch.global_batch_size / config_.batch.micro_batch_size / mesh_.size(Axis::kData);
+}
+
+int RankModel::lanes() const {
+  return config_.train.lanes.value_or(mesh_.size(Axis::kData)) / mesh_.size(Axis::kData);
+}
+
+std::vector<Stage*> RankModel::make_stages(const ModelDimensions& dims) {
+  const auto ranges = split_stages(dims, config_.parallelism);
+  const ScheduleReport report = simulate(schedule_, {ActionCosts{}});
+  const Tensor rope =
+      dims.family == Family::kLlama ? make_rope_table(dims, memory_.activations) : Tensor{};
+  std::vector<Stage*> by_number(ranges.size(), nullptr);
+  for (std::size_t s = 0; s < ranges.size(); ++s) {
+    if (schedule_.rank_of_stage[s] != mesh_.coordinate(Axis::kPipeline)) continue;
+    stages_.push_back(std::make_unique<Stage>(
+        dims, make_layers(dims, ranges[s].begin, ranges[s].end, rope), params_));
+    by_number[s] = stages_.back().get();
+  }
+  params_.allocate(memory_.weights, memory_.gradients);
+  for (std::size_t s = 0; s < ranges.size(); ++s) {
+    if (by_number[s] == nullptr) continue;
+    // A gradient handed over on the same rank takes the slot before the schedule's count begins.
+    const bool handed_over = s + 1 < ranges.size() && by_number[s + 1] != nullptr;
+    by_number[s]->allocate(memory_.activations,
+                           {report.peak_until_input[s], report.peak_until_weight[s],
+                            report.peak_input_to_weight[s] + (handed_over ? microbatches() : 0)});
+  }
+  return by_number;
+}
+
+void RankModel::make_optimizer(const ModelDimensions& dims) {
+  const auto pieces = make_shard_plan(params_, mesh_.coordinate(Axis::kData),
+                                      mesh_.size(Axis::kData), config_.parallelism.zero_stage == 0);
+  std::vector<OptimizerPiece> updated;
+  for (const ShardPiece& piece : pieces) {
+    updated.push_back({.weight_N = piece_weight(params_, piece),
+                       .grad_N = piece_grad(params_, piece),
+                       .decay = params_.entry(piece.param).spec.decay});
+  }
+  optimizer_ = std::make_unique<AdamW>(config_.optimizer, std::move(updated), memory_.optimizer);
+  grad_norm_ = std::make_unique<GradNorm>(norm_layout(dims, pieces), mesh_, memory_.optimizer);
+}
+
+GradNormLayout RankModel::norm_layout(const ModelDimensions& dims,
+                                      const std::vector<ShardPiece>& pieces) const {
+  GradNormLayout out;
+  out.block = kParamBlock;
+  std::map<std::string, int> index_of;
+  for (const ParamSpec& spec : all_params(dims)) index_of.emplace(spec.name, out.total_params++);
+  std::vector<std::int64_t> first_block(static_cast<std::size_t>(params_.size()), 0);
+  for (ParamId id = 0; id < params_.size(); ++id) {
+    const auto& entry = params_.entry(id);
+    if (entry.spec.tie == ParamTie::kCopy) continue;  // its gradient was added to the owner's
+    first_block[static_cast<std::size_t>(id)] = out.blocks;
+    out.params.push_back({.first_block = out.blocks,
+                          .blocks = entry.blocks,
+                          .index = index_of.at(entry.spec.name),
+                          .counted = entry.spec.sharded || mesh_.coordinate(Axis::kTensor) == 0});
+    out.blocks += entry.blocks;
+  }
+  for (const ShardPiece& piece : pieces) {
+    if (!piece.owned || params_.entry(piece.param).spec.tie == ParamTie::kCopy) continue;
+    out.pieces.push_back({.grad_N = piece_grad(params_, piece),
+                          .first_block = first_block[static_cast<std::size_t>(piece.param)] +
+                                         piece.begin / kParamBlock});
+  }
+  return out;
+}
+
+void RankModel::make_microbatches(const ModelDimensions& dims) {
+  const Shape tokens{dims.tokens};
+  const auto allocate = [&](const char* name) {
+    return memory_.activations.allocate(name, tokens, DType::kI32);
+  };
+  const Tensor positions = allocate("positions");
+  for (std::int64_t t = 0; positions.data != nullptr && t < dims.tokens; ++t) {
+    positions.as<std::int32_t>()[t] = static_cast<std::int32_t>(t % dims.sequence_length);
+  }
+  const int per_lane = microbatches() / lanes();
+  lane_losses_ =
+      memory_.activations.allocate("losses", {lanes() * mesh_.size(Axis::kData)}, DType::kF32);
+  for (int m = 0; m < microbatches(); ++m) {
+    ids_.push_back(allocate("ids"));
+    targets_.push_back(allocate("targets"));
+    document_starts_.push_back(config_.data.document_mask ? allocate("documents") : Tensor{});
+    const int lane = mesh_.coordinate(Axis::kData) * lanes() + m / per_lane;
+    microbatches_.push_back(
+        {.ids_T = ids_.back(),
+         .targets_T = targets_.back(),
+         .positions_T = positions,
+         .document_start_T = document_starts_.back(),
+         .loss_1 = lane_losses_.slice(lane, lane + 1),
+         .loss_scale = 1.0F / static_cast<float>(config_.batch.global_batch_size *
+                                                 config_.data.sequence_length)});
+  }
+}
+
+void RankModel::initialize(std::uint64_t seed) {
+  params_.initialize(seed, *compute_);
+  optimizer_->state_from_weights(*compute_);
+  reducer_->clear(*compute_);
+  compute_->synchronize();
+}
+
+// Copies the step's micro-batches in; returns how many targets count.
+std::int64_t RankModel::load(const BatchSource& batches) {
+  std::int64_t count = 0;
+  const auto copy = [](std::span<const std::int32_t> from, const Tensor& to) {
+    if (to.data == nullptr) return;
+    FRUGAL_CHECK(static_cast<std::int64_t>(from.size()) == to.numel(), "a micro-batch of ",
+                 from.size(), " tokens");
+    std::copy(from.begin(), from.end(), to.as<std::int32_t>());
+  };
+  for (int m = 0; m < microbatches(); ++m) {
+    const HostMicrobatch batch = batches(mesh_.coordinate(Axis::kData) * microbatches() + m);
+    const auto i = static_cast<std::size_t>(m);
+    copy(batch.inputs, ids_[i]);
+    copy(batch.targets, targets_[i]);
+    copy(batch.document_start, document_starts_[i]);
+    count += std::count_if(batch.targets.begin(), batch.targets.end(),
+                           [](std::int32_t id) { return id >= 0; });
+  }
+  return count;
+}
+
+// Sums over lanes along one tree; every rank gets the same.
+void RankModel::reduce_losses(StepResult& result, std::int64_t own_tokens) {
+  auto tokens = static_cast<std::int32_t>(own_tokens);
+  mesh_.group(Axis::kData)
+      .all_reduce({reinterpret_cast<std::byte*>(&tokens), {1}, DType::kI32, {}}, ReduceOp::kSum,
+                  *compute_);
+  mesh_.group(Axis::kData)
+      .all_reduce(lane_losses_, ReduceOp::kSum, *compute_);  // each lane is zero elsewhere
+  mesh_.group(Axis::kPipeline).broadcast(lane_losses_, schedule_.rank_of_stage.back(), *compute_);
+  float sum = 0.0F;
+  ops::tree_sum(*compute_, {reinterpret_cast<std::byte*>(&sum), {1}, DType::kF32, {}},
+                lane_losses_.reshape({lane_losses_.numel(), 1}));
+  compute_->synchronize();
+  result.target_tokens = tokens;
+  result.loss = tokens > 0 ? sum / static_cast<float>(tokens) : 0.0F;
+}
+
+void RankModel::gather_weights() {
+  if (mesh_.size(Axis::kData) == 1 || config_.parallelism.zero_stage == 0) return;
+  ProcessGroup& group = mesh_.group(Axis::kData);
+  for (const ParamBucket& bucket : params_.buckets()) {
+    if (!bucket.owns_weights) continue;
+    const RowRange own = rows_of_rank(bucket.blocks, group.rank(), group.size());
+    gather_rows(group, bucket.weights.slice(own.begin, own.end), bucket.weights, *compute_);
+  }
+}
+
+StepResult RankModel::train_step(std::int64_t update, float learning_rate,
+                                 const BatchSource& batches) {
+  StepResult result;
+  const std::int64_t own_tokens = load(batches);
+  ops::fill(*compute_, lane_losses_, 0.0F);
+  executor_->run(microbatches_, reducer_.get());
+  reducer_->finish(*compute_, *reduce_);
+  reduce_->synchronize();
+  pipeline_->synchronize();
+  reduce_losses(result, own_tokens);
+
+  // Every loss was scaled as if all targets counted.
+  const float expected =
+      static_cast<float>(config_.batch.global_batch_size * config_.data.sequence_length);
+  const float token_scale =
+      expected / static_cast<float>(std::max<std::int64_t>(result.target_tokens, 1));
+  result.grad_norm = grad_norm_->compute(token_scale, *compute_);
+  result.skipped = !std::isfinite(result.grad_norm);
+  if (!result.skipped) {
+    const auto limit = static_cast<float>(config_.optimizer.grad_clip);
+    const float clip = limit > 0.0F && result.grad_norm > limit ? limit / result.grad_norm : 1.0F;
+    optimizer_->step(
+        {.step = update, .learning_rate = learning_rate, .grad_scale = token_scale * clip},
+        *compute_);
+    gather_weights();
+  }
+  reducer_->clear(*compute_);
+  compute_->synchronize();
+  return result;
+}
+
+}  // namespace frugal

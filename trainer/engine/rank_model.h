@@ -1,0 +1,97 @@
+// Everything one rank trains with: its stages, parameters, gradients, optimizer and the order of
+// its work.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "comm/device_mesh.h"
+#include "trainer/config/config.h"
+#include "trainer/engine/executor.h"
+#include "trainer/engine/stage.h"
+#include "trainer/optim/adamw.h"
+#include "trainer/optim/grad_norm.h"
+#include "trainer/schedule/schedule.h"
+#include "trainer/shard/grad_reducer.h"
+#include "trainer/shard/shard_plan.h"
+
+namespace frugal {
+
+// Bytes on one rank. Counting gives the same numbers as allocating: the same code does both.
+struct MemoryPlan {
+  std::size_t weights = 0, gradients = 0, optimizer = 0, activations = 0, workspace = 0;
+  std::size_t total() const { return weights + gradients + optimizer + activations + workspace; }
+};
+
+// One micro-batch on the host: [tokens] each; document_start empty without document mask.
+struct HostMicrobatch {
+  std::span<const std::int32_t> inputs, targets, document_start;
+};
+// Micro-batch `global_index` of the step; the spans stay valid until the next call.
+using BatchSource = std::function<HostMicrobatch(int global_index)>;
+
+struct StepResult {
+  float loss = 0.0F;               // mean over the step's target tokens
+  float grad_norm = 0.0F;          // before clipping
+  std::int64_t target_tokens = 0;  // over all ranks
+  bool skipped = false;            // the gradient was not finite: no update was made
+};
+
+// The memory of a rank; counting arenas for a plan.
+struct RankMemory {
+  Arena weights, gradients, optimizer, activations;
+};
+
+// One thread. Collective: all ranks of the mesh make the same calls.
+class RankModel {
+ public:
+  // config is resolved, model.vocab_size set; mesh fits it. Allocates exactly what plan() counts.
+  RankModel(const Config& config, DeviceMesh& mesh);
+
+  // What rank world_rank of the layout needs; runs everywhere, communicates with nobody.
+  static MemoryPlan plan(const Config& config, int world_rank);
+
+  // Weights from the seed, the same on every layout; optimizer state zero.
+  void initialize(std::uint64_t seed);
+  // One update: forward, backward, sums over ranks, clipping, AdamW. update counts from 1.
+  StepResult train_step(std::int64_t update, float learning_rate, const BatchSource& batches);
+
+  const ParamStore& params() const { return params_; }
+  const Schedule& schedule() const { return schedule_; }
+
+ private:
+  // Without a plan: counts.
+  RankModel(const Config& config, DeviceMesh& mesh, const std::optional<MemoryPlan>& plan);
+
+  std::vector<Stage*> make_stages(const ModelDimensions& dims);
+  void make_optimizer(const ModelDimensions& dims);
+  void make_microbatches(const ModelDimensions& dims);
+  GradNormLayout norm_layout(const ModelDimensions& dims,
+                             const std::vector<ShardPiece>& pieces) const;
+  std::int64_t load(const BatchSource& batches);
+  void reduce_losses(StepResult& result, std::int64_t own_tokens);
+  void gather_weights();
+  int microbatches() const;  // of one pipeline in one step
+  int lanes() const;         // of one data-parallel rank
+
+  Config config_;
+  DeviceMesh& mesh_;
+  RankMemory memory_;
+  std::unique_ptr<Stream> compute_, pipeline_, reduce_;
+  Workspace scratch_;
+  ParamStore params_;
+  Schedule schedule_;
+  std::vector<std::unique_ptr<Stage>> stages_;
+  std::unique_ptr<GradReducer> reducer_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<GradNorm> grad_norm_;
+  std::unique_ptr<PipelineExecutor> executor_;
+  std::vector<Microbatch> microbatches_;
+  std::vector<Tensor> ids_, targets_, document_starts_;  // by micro-batch, i32 [tokens]
+  Tensor lane_losses_;  // f32 [lanes of all data ranks]: own ones filled
+};
+
+}  // namespace frugal
