@@ -1,9 +1,12 @@
-// oneDNN 2.6. Its primitives are created once per problem and shared; executing one is thread-safe.
+// oneDNN 2.6. Primitives are created once per problem and shared by all threads. Each call brings
+// its own scratchpad: the one that the library manages belongs to the primitive, and ranks that are
+// threads would write into each other's.
 #include <array>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <tuple>
+#include <unordered_map>
 #include <vector>
 
 #include <dnnl.hpp>
@@ -42,7 +45,7 @@ struct Problem {
 };
 
 struct Compiled {
-  memory::desc a, b, c, bias;
+  memory::desc a, b, c, bias, scratchpad;
   dnnl::matmul primitive;
 };
 
@@ -58,19 +61,19 @@ std::shared_ptr<const Compiled> compile(const Problem& p) {
   out->b = matrix(p.k, p.n, p.in, p.transpose_b);
   out->c = matrix(p.m, p.n, p.out, false);
   dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   if (p.accumulate) {
     dnnl::post_ops post;
     post.append_sum(1.0F);
     attributes.set_post_ops(post);
   }
-  if (p.bias) {
-    out->bias = matrix(1, p.n, p.in, false);
-    out->primitive = dnnl::matmul(
-        dnnl::matmul::primitive_desc({out->a, out->b, out->bias, out->c}, attributes, engine()));
-  } else {
-    out->primitive =
-        dnnl::matmul(dnnl::matmul::primitive_desc({out->a, out->b, out->c}, attributes, engine()));
-  }
+  if (p.bias) out->bias = matrix(1, p.n, p.in, false);
+  const auto description =
+      p.bias
+          ? dnnl::matmul::primitive_desc({out->a, out->b, out->bias, out->c}, attributes, engine())
+          : dnnl::matmul::primitive_desc({out->a, out->b, out->c}, attributes, engine());
+  out->scratchpad = description.scratchpad_desc();
+  out->primitive = dnnl::matmul(description);
   return out;
 }
 
@@ -92,6 +95,10 @@ void run(const Problem& problem, const MatmulArgs& args, const std::byte* a, con
   std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, wrap(code->a, a)},
                                             {DNNL_ARG_WEIGHTS, wrap(code->b, b)},
                                             {DNNL_ARG_DST, wrap(code->c, args.out_MN.data)}};
+  thread_local std::vector<std::byte> scratchpad;
+  if (scratchpad.size() < code->scratchpad.get_size())
+    scratchpad.resize(code->scratchpad.get_size());
+  arguments.emplace(DNNL_ARG_SCRATCHPAD, wrap(code->scratchpad, scratchpad.data()));
   if (problem.bias) arguments.emplace(DNNL_ARG_BIAS, wrap(code->bias, bias));
   dnnl::stream stream(engine());
   code->primitive.execute(stream, arguments);

@@ -1,7 +1,9 @@
 // The CPU backend against the reference, case by case, and against itself with other thread counts.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
+#include <thread>
 
 #include "kernels/core/threads.h"
 #include "tests/support/op_cases.h"
@@ -87,6 +89,29 @@ TEST(CpuOps, MatmulSameBitsForAnyThreadCountAtTrainingShapes) {
     }
   }
   set_compute_threads(before);
+}
+
+// Ranks may be threads: products of one shape run at once, and must not share anything.
+TEST(CpuOps, MatmulFromManyThreadsAtOnce) {
+  const Owned a = random_tensor({64, 96}, DType::kF32, 1);
+  const Owned b = random_tensor({96, 80}, DType::kF32, 2);
+  const Owned expected({64, 80}, DType::kF32);
+  ops::matmul(*make_stream({}, "test"), {.out_MN = expected, .a = a, .b = b});
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      set_compute_threads(1);
+      const auto stream = make_stream({}, "test");
+      for (int trial = 0; trial < 200; ++trial) {
+        const Owned out({64, 80}, DType::kF32);
+        ops::matmul(*stream, {.out_MN = out, .a = a, .b = b});
+        if (out.bits() != expected.bits()) ++wrong;
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
 }
 
 // ZeRO cuts parameters anywhere at a block: the update of a piece must have the bits of the
