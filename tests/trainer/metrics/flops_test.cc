@@ -1,0 +1,77 @@
+#include "trainer/metrics/flops.h"
+
+#include <gtest/gtest.h>
+
+namespace frugal {
+namespace {
+
+ModelConfig gpt2(int layers, int width, int heads) {
+  ModelConfig m;
+  m.model_type = "gpt2";
+  m.num_hidden_layers = layers;
+  m.hidden_size = width;
+  m.intermediate_size = 4 * width;
+  m.num_attention_heads = m.num_key_value_heads = heads;
+  m.head_dim = width / heads;
+  m.vocab_size = 50257;
+  m.max_position_embeddings = 1024;
+  m.tie_word_embeddings = true;
+  return m;
+}
+
+ModelConfig llama(int layers, int width, int intermediate, int heads) {
+  ModelConfig m;
+  m.num_hidden_layers = layers;
+  m.hidden_size = width;
+  m.intermediate_size = intermediate;
+  m.num_attention_heads = heads;
+  m.num_key_value_heads = 8;
+  m.head_dim = width / heads;
+  m.vocab_size = 128256;
+  return m;
+}
+
+TEST(ParameterCount, PublishedModels) {
+  EXPECT_EQ(parameter_count(gpt2(12, 768, 12)), 124'439'808);
+  EXPECT_EQ(parameter_count(gpt2(24, 1024, 16)), 354'823'168);
+  EXPECT_EQ(parameter_count(gpt2(36, 1280, 20)), 774'030'080);
+  EXPECT_EQ(parameter_count(gpt2(48, 1600, 25)), 1'557'611'200);
+  EXPECT_EQ(parameter_count(llama(32, 4096, 14336, 32)), 8'030'261'248);
+  EXPECT_EQ(parameter_count(llama(80, 8192, 28672, 64)), 70'553'706'496);
+  EXPECT_EQ(parameter_count(llama(126, 16384, 53248, 128)), 405'853'388'800);
+}
+
+TEST(ParameterCount, BiasesAndTying) {
+  ModelConfig m = llama(2, 64, 160, 8);
+  m.vocab_size = 100;
+  m.num_key_value_heads = 2;
+  const std::int64_t plain = parameter_count(m);
+  m.attention_bias = true;
+  EXPECT_EQ(parameter_count(m) - plain, 2 * (64 + 2 * 16 + 64));
+  m.attention_bias = false;
+  m.mlp_bias = true;
+  EXPECT_EQ(parameter_count(m) - plain, 2 * (160 + 160 + 64));
+  m.mlp_bias = false;
+  m.tie_word_embeddings = true;
+  EXPECT_EQ(plain - parameter_count(m), 100 * 64);
+}
+
+TEST(TrainingFlops, LookedUpTablesDoNotCount) {
+  // GPT-2 124M: positions are looked up, the tied token table multiplies in the head.
+  const double linear = 6.0 * (124'439'808 - 1024 * 768);
+  const double attention = 6.0 * 12 * 768 * 1024;  // 3 passes, 2 products, 2 FLOPs, half the keys
+  EXPECT_DOUBLE_EQ(training_flops_per_token(gpt2(12, 768, 12), 1024), linear + attention);
+  // Llama-3.1 405B at 4096 tokens: 2473 GFLOP a token.
+  EXPECT_NEAR(training_flops_per_token(llama(126, 16384, 53248, 128), 4096), 2473e9, 0.5e9);
+}
+
+TEST(MatmulPeak, IsTheSpeedOfThisMachine) {
+  for (const bool bf16 : {false, true}) {
+    const double peak = measure_matmul_peak(bf16);
+    EXPECT_GT(peak, 1e8);
+    EXPECT_LT(peak, 1e15);
+  }
+}
+
+}  // namespace
+}  // namespace frugal

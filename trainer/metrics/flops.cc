@@ -1,0 +1,86 @@
+#include "trainer/metrics/flops.h"
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+#include "kernels/core/check.h"
+#include "kernels/core/stream.h"
+#include "kernels/ops/matmul.h"
+
+namespace frugal {
+namespace {
+
+// Weights of a linear layer, with its bias if it has one.
+std::int64_t linear(std::int64_t in, std::int64_t out, bool bias) {
+  return in * out + (bias ? out : 0);
+}
+
+// Rows of embedding tables that are looked up and never multiplied.
+std::int64_t lookup_parameters(const ModelConfig& m) {
+  std::int64_t rows = m.tie_word_embeddings ? 0 : *m.vocab_size;
+  if (m.model_type == "gpt2") rows += m.max_position_embeddings;
+  return rows * m.hidden_size;
+}
+
+template <class T>
+double matmul_peak() {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::int64_t kSize = 1024;
+  constexpr double kFlop = 2.0 * kSize * kSize * kSize;
+  constexpr double kBudgetSeconds = 0.25;
+
+  std::vector<T> a(kSize * kSize, T(0.5F)), b(a), out(a);
+  const auto view = [](std::vector<T>& v) {
+    return Tensor{reinterpret_cast<std::byte*>(v.data()), {kSize, kSize}, dtype_of<T>(), Device{}};
+  };
+  const MatmulArgs args{.out_MN = view(out), .a = view(a), .b = view(b)};
+  const auto stream = make_stream(Device{}, "matmul peak");
+  double best = 1e30;
+  double spent = 0;
+  do {  // the first run also builds the kernel and pays for page faults: never the best of several
+    const auto begin = Clock::now();
+    ops::matmul(*stream, args);
+    stream->synchronize();
+    const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    best = std::min(best, seconds);
+    spent += seconds;
+  } while (spent + best < kBudgetSeconds);
+  return kFlop / best;
+}
+
+}  // namespace
+
+std::int64_t parameter_count(const ModelConfig& m) {
+  FRUGAL_CHECK(m.vocab_size.has_value() && m.intermediate_size > 0 && m.num_key_value_heads > 0 &&
+                   m.head_dim > 0,
+               "model config is not resolved");
+  const bool gpt2 = m.model_type == "gpt2";
+  FRUGAL_CHECK(gpt2 || m.model_type == "llama", m.model_type);
+  const std::int64_t d = m.hidden_size, f = m.intermediate_size, vocab = *m.vocab_size;
+  const std::int64_t q = std::int64_t{m.num_attention_heads} * m.head_dim;
+  const std::int64_t kv = std::int64_t{m.num_key_value_heads} * m.head_dim;
+  const bool attention_bias = gpt2 || m.attention_bias;
+  const bool mlp_bias = gpt2 || m.mlp_bias;
+  const std::int64_t norm = gpt2 ? 2 * d : d;  // LayerNorm has a bias, RMSNorm has none
+
+  const std::int64_t attention = linear(d, q, attention_bias) + 2 * linear(d, kv, attention_bias) +
+                                 linear(q, d, attention_bias);
+  const std::int64_t mlp = (gpt2 ? 1 : 2) * linear(d, f, mlp_bias) + linear(f, d, mlp_bias);
+  const std::int64_t positions = gpt2 ? m.max_position_embeddings * d : 0;
+  const std::int64_t head = m.tie_word_embeddings ? 0 : vocab * d;
+  return vocab * d + positions + m.num_hidden_layers * (attention + mlp + 2 * norm) + norm + head;
+}
+
+double training_flops_per_token(const ModelConfig& m, int sequence_length) {
+  const auto multiplied = static_cast<double>(parameter_count(m) - lookup_parameters(m));
+  const double attention_width = static_cast<double>(m.num_attention_heads) * m.head_dim;
+  const double mean_keys = sequence_length / 2.0;
+  return 6 * multiplied + 3.0 * m.num_hidden_layers * 2 * (2 * attention_width) * mean_keys;
+}
+
+double measure_matmul_peak(bool bf16) {
+  return bf16 ? matmul_peak<BFloat16>() : matmul_peak<float>();
+}
+
+}  // namespace frugal

@@ -1,0 +1,87 @@
+#include "trainer/metrics/json_lines.h"
+
+#include <cmath>
+#include <iterator>
+#include <string_view>
+#include <utility>
+
+#include "fmt/format.h"
+#include "kernels/core/check.h"
+#include "nlohmann/json.hpp"
+#include "trainer/metrics/replace_file.h"
+
+namespace frugal {
+namespace {
+
+// The shortest digits that read back to the same float (or double), always with a point or an
+// exponent: readers take "-0" for an integer and lose its sign. JSON has no numbers for what is not
+// finite.
+template <class Float>
+std::string number(Float value) {
+  if (std::isnan(value)) return "\"nan\"";
+  if (std::isinf(value)) return value > 0 ? "\"inf\"" : "\"-inf\"";
+  std::string text = fmt::format("{}", value);
+  if (text.find_first_of(".e") == std::string::npos) text += ".0";
+  return text;
+}
+
+// line has no newline.
+bool is_kept(std::string_view line, std::int64_t resume_step) {
+  const auto object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object()) return false;
+  const auto step = object.find("step");
+  return step != object.end() && step->is_number_integer() &&
+         step->get<std::int64_t>() <= resume_step;
+}
+
+// Returns the number of pieces dropped.
+std::int64_t cut_off(const std::string& path, std::int64_t resume_step) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return 0;  // a first start
+  const std::string old((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  std::string kept;
+  std::int64_t dropped = 0;
+  for (std::size_t begin = 0; begin < old.size();) {
+    const std::size_t newline = old.find('\n', begin);
+    const bool torn = newline == std::string::npos;
+    const std::size_t end = torn ? old.size() : newline + 1;
+    const auto line = std::string_view(old).substr(begin, end - begin);
+    if (!torn && is_kept(line.substr(0, line.size() - 1), resume_step)) {
+      kept += line;
+    } else {
+      ++dropped;
+    }
+    begin = end;
+  }
+  if (dropped > 0) replace_file(path, kept);
+  return dropped;
+}
+
+}  // namespace
+
+JsonLines::JsonLines(std::string path, std::int64_t resume_step)
+    : path_(std::move(path)), lines_cut_(cut_off(path_, resume_step)) {
+  out_.open(path_, std::ios::binary | std::ios::app);
+  if (!out_) fail(ErrorKind::kData, path_, ": cannot open for writing; check permissions");
+}
+
+void JsonLines::step(const StepMetrics& m) {
+  append(fmt::format(R"({{"step": {}, "loss": {}, "grad_norm": {}, "learning_rate": {}, )"
+                     R"("tokens": {}, "tokens_per_second": {}, "step_time_s": {}, "mfu": {}, )"
+                     R"("peak_bytes": {}, "skipped": {}}})",
+                     m.step, number(m.loss), number(m.grad_norm), number(m.learning_rate), m.tokens,
+                     number(m.tokens_per_second), number(m.step_time_s), number(m.mfu),
+                     m.peak_bytes, m.skipped));
+}
+
+void JsonLines::eval(const EvalMetrics& m) {
+  append(fmt::format(R"({{"step": {}, "validation_loss": {}, "bits_per_byte": {}}})", m.step,
+                     number(m.loss), number(m.bits_per_byte)));
+}
+
+void JsonLines::append(const std::string& line) {
+  out_ << line << '\n' << std::flush;
+  if (!out_) fail(ErrorKind::kData, path_, ": cannot write; free disk space and resume the run");
+}
+
+}  // namespace frugal
