@@ -33,14 +33,19 @@ inline float uniform_from_bits(std::uint32_t bits) {
   return (static_cast<float>(bits >> 8) + 0.5F) * (1.0F / 16777216.0F);
 }
 
-// Standard normal number of element `index` under `key` (Box-Muller; two elements share one Philox
-// call).
-inline float normal_at(std::uint64_t key, std::uint64_t index) {
-  const auto words = philox4x32(key, index >> 1);
+// Standard normal numbers of elements 2 * pair and 2 * pair + 1 under `key` (Box-Muller).
+inline std::array<float, 2> normal_pair_at(std::uint64_t key, std::uint64_t pair) {
+  const auto words = philox4x32(key, pair);
   const double radius =
       std::sqrt(-2.0 * std::log(static_cast<double>(uniform_from_bits(words[0]))));
   const double angle = 6.283185307179586 * static_cast<double>(uniform_from_bits(words[1]));
-  return static_cast<float>(radius * ((index & 1) == 0 ? std::cos(angle) : std::sin(angle)));
+  return {static_cast<float>(radius * std::cos(angle)),
+          static_cast<float>(radius * std::sin(angle))};
+}
+
+// Standard normal number of element `index` under `key`.
+inline float normal_at(std::uint64_t key, std::uint64_t index) {
+  return normal_pair_at(key, index >> 1)[index & 1];
 }
 
 // A key of its own for each purpose: seed, what it is for, and two free numbers (layer, step, ...).

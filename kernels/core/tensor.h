@@ -28,8 +28,8 @@ struct Tensor {
   Tensor reshape(Shape to) const;                            // REQUIRES: same number of elements
 };
 
-// The read-only counterpart: a Tensor converts to it, never back. A default one (data == nullptr)
-// means "not given" where an op's comment allows it.
+// The read-only counterpart: a Tensor converts to it, never back. A default one means "not given"
+// where an op's comment allows it; ask with given().
 struct ConstTensor {
   const std::byte* data = nullptr;
   Shape shape;
@@ -51,5 +51,10 @@ struct ConstTensor {
   ConstTensor slice(std::int64_t begin, std::int64_t end) const;
   ConstTensor reshape(Shape to) const;
 };
+
+// Whether an optional tensor was passed. While planning, data is null but the shape is there.
+inline bool given(const ConstTensor& t) {
+  return t.data != nullptr || t.shape.rank > 0;
+}
 
 }  // namespace frugal

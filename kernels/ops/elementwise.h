@@ -38,11 +38,12 @@ void fill(Stream& stream, Tensor out, float value);
 void normal_fill(Stream& stream, const NormalFillArgs& args);
 
 // out_N (=) = the rows of parts_RN added along one fixed binary tree: tree(a..b) = tree(a..m) +
-// tree(m..b), where m - a is the largest power of two smaller than b - a. Sums in f32, rounded
-// once. R >= 1; f32 or bf16, alike. out may alias row 0.
+// tree(m..b), where m - a is the largest power of two smaller than b - a. R >= 1; f32 or bf16
+// (summed in f32, rounded once) or i32 (wraps), alike. out may alias row 0.
 void tree_sum(Stream& stream, Tensor out_N, ConstTensor parts_RN);
 
-// out_N (=) = the largest of the rows; f32 or bf16, alike.
+// out_N (=) = the largest of the rows, R >= 1; f32, bf16 or i32, alike. Where a row holds a NaN, so
+// does out (a failed rank must not vanish in a maximum). out may alias row 0.
 void max_rows(Stream& stream, Tensor out_N, ConstTensor parts_RN);
 
 // out_1 (f32, +=) sum of x_N (f32), accumulated in double in a fixed order.
