@@ -46,8 +46,8 @@ class ParamStore {
 
   // A copy (ParamTie) whose owner is on this rank shares its weight and has a gradient of its own.
   ParamId declare(const ParamSpec& spec);
-  // Parameters declared so far and later ones do not share a bucket: for stages, and for layers that fuse their backward, whose
-  // gradients become ready at other times.
+  // Parameters declared so far and later ones do not share a bucket: for stages, and for layers
+  // that fuse their backward, whose gradients become ready at other times.
   void end_bucket_group() { open_sharded_ = open_replicated_ = -1; }
   // The last step of planning: takes memory for weights and gradients from the arenas (null tensors
   // from counting ones).
