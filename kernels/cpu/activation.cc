@@ -1,65 +1,121 @@
-#include <cmath>
-
+// Both activations are built on one sigmoid, since 0.5 (1 + tanh(u)) = sigmoid(2 u).
 #include "kernels/cpu/parallel.h"
 #include "kernels/ops/op_table.h"
 
-namespace frugal::cpu {
-namespace {
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/activation.cc"
+#include "hwy/foreach_target.h"  // must come before highway.h
 
-constexpr std::int64_t kBlock = 4096;
-constexpr float kGeluScale = 0.79788456F;  // sqrt(2 / pi)
-constexpr float kGeluCubic = 0.044715F;
+#include "hwy/contrib/math/math-inl.h"
+#include "kernels/cpu/vector_inl.h"
 
+HWY_BEFORE_NAMESPACE();
+namespace frugal::cpu::HWY_NAMESPACE {
+
+struct Sigmoid {
+  Vec value;
+  Vec complement;  // 1 - value, without cancellation
+};
+
+// Each within 4 units in the last place of the exact function of z (exp itself: 1), down to 1e-38,
+// below which the value stays near 1e-38 or the complement near 1.
+inline Sigmoid sigmoid(Vec z) {
+  const F32 d;
+  const Vec one = hn::Set(d, 1.0F);
+  const Vec e = hn::Exp(d, hn::Min(hn::Neg(z), hn::Set(d, 87.0F)));
+  const Vec value = hn::Div(one, hn::Add(one, e));
+  return {value, hn::Mul(e, value)};
+}
+
+// 2 sqrt(2/pi) (x + 0.044715 x^3): gelu(x) = x sigmoid(this).
+constexpr float kGeluLinear = 1.5957691216F;
+constexpr float kGeluCubic = 0.0713548162726F;
+
+inline Vec gelu_argument(Vec x, Vec square) {
+  const F32 d;
+  return hn::Mul(x, hn::MulAdd(hn::Set(d, kGeluCubic), square, hn::Set(d, kGeluLinear)));
+}
+
+// Calls fn<T>(i, lanes) over all vectors of `count` elements.
 template <class Fn>
-void elementwise(Stream& stream, DType dtype, std::int64_t count, const Fn& fn) {
-  stream.run_host([=] {
-    visit_float(dtype, [&]<class T>() {
-      parallel_blocks(count, kBlock, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = begin; i < end; ++i) fn.template operator()<T>(i);
-      });
+void elementwise(DType dtype, std::int64_t count, const Fn& fn) {
+  visit_float(dtype, [&]<class T>() {
+    parallel_blocks(count, kElementBlock, [&](std::int64_t begin, std::int64_t end) {
+      for_vectors(begin, end,
+                  [&](std::int64_t i, auto lanes) { fn.template operator()<T>(i, lanes); });
     });
   });
 }
 
-float sigmoid(float x) {
-  return 1.0F / (1.0F + std::exp(-x));
+void swiglu(const Tensor& out, const ConstTensor& gate, const ConstTensor& up) {
+  elementwise(out.dtype, out.numel(), [&]<class T>(std::int64_t i, auto lanes) {
+    const Vec g = load(gate.as<T>() + i, lanes);
+    const Vec u = load(up.as<T>() + i, lanes);
+    store(hn::Mul(hn::Mul(g, sigmoid(g).value), u), out.as<T>() + i, lanes);
+  });
 }
 
-}  // namespace
+void swiglu_gradient(const SwigluBackwardArgs& args) {
+  const F32 d;
+  elementwise(args.dout_TI.dtype, args.dout_TI.numel(), [&]<class T>(std::int64_t i, auto lanes) {
+    const Vec g = load(args.gate_TI.as<T>() + i, lanes);
+    const Vec u = load(args.up_TI.as<T>() + i, lanes);
+    const Vec dout = load(args.dout_TI.as<T>() + i, lanes);
+    const Sigmoid s = sigmoid(g);
+    // silu' = s (1 + g (1 - s))
+    const Vec slope = hn::Mul(s.value, hn::MulAdd(g, s.complement, hn::Set(d, 1.0F)));
+    store(hn::Mul(hn::Mul(dout, u), slope), args.dgate_TI.as<T>() + i, lanes);
+    store(hn::Mul(dout, hn::Mul(g, s.value)), args.dup_TI.as<T>() + i, lanes);
+  });
+}
+
+void gelu(const Tensor& out, const ConstTensor& x) {
+  elementwise(out.dtype, out.numel(), [&]<class T>(std::int64_t i, auto lanes) {
+    const Vec v = load(x.as<T>() + i, lanes);
+    const Vec z = gelu_argument(v, hn::Mul(v, v));
+    store(hn::Mul(v, sigmoid(z).value), out.as<T>() + i, lanes);
+  });
+}
+
+void gelu_gradient(const Tensor& dx, const ConstTensor& dout, const ConstTensor& x) {
+  const F32 d;
+  elementwise(dx.dtype, dx.numel(), [&]<class T>(std::int64_t i, auto lanes) {
+    const Vec v = load(x.as<T>() + i, lanes);
+    const Vec square = hn::Mul(v, v);
+    const Sigmoid s = sigmoid(gelu_argument(v, square));
+    // gelu' = s + x s (1 - s) z' with z' = linear + 3 cubic x^2
+    const Vec inner = hn::MulAdd(hn::Set(d, 3.0F * kGeluCubic), square, hn::Set(d, kGeluLinear));
+    const Vec slope = hn::MulAdd(hn::Mul(v, s.value), hn::Mul(s.complement, inner), s.value);
+    store(hn::Mul(load(dout.as<T>() + i, lanes), slope), dx.as<T>() + i, lanes);
+  });
+}
+
+}  // namespace frugal::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace frugal::cpu {
+
+HWY_EXPORT(swiglu);
+HWY_EXPORT(swiglu_gradient);
+HWY_EXPORT(gelu);
+HWY_EXPORT(gelu_gradient);
 
 void swiglu_forward(Stream& stream, Tensor out, ConstTensor gate, ConstTensor up) {
-  elementwise(stream, out.dtype, out.numel(), [=]<class T>(std::int64_t i) {
-    const auto g = static_cast<float>(gate.as<T>()[i]);
-    out.as<T>()[i] = T(g * sigmoid(g) * static_cast<float>(up.as<T>()[i]));
-  });
+  stream.run_host([=] { HWY_DYNAMIC_DISPATCH(swiglu)(out, gate, up); });
 }
 
 void swiglu_backward_input(Stream& stream, const SwigluBackwardArgs& args) {
-  elementwise(stream, args.dout_TI.dtype, args.dout_TI.numel(), [=]<class T>(std::int64_t i) {
-    const auto g = static_cast<float>(args.gate_TI.as<T>()[i]);
-    const auto u = static_cast<float>(args.up_TI.as<T>()[i]);
-    const auto d = static_cast<float>(args.dout_TI.as<T>()[i]);
-    const float s = sigmoid(g);
-    args.dgate_TI.as<T>()[i] = T(d * u * (s + g * s * (1.0F - s)));
-    args.dup_TI.as<T>()[i] = T(d * g * s);
-  });
+  stream.run_host([=] { HWY_DYNAMIC_DISPATCH(swiglu_gradient)(args); });
 }
 
 void gelu_forward(Stream& stream, Tensor out, ConstTensor x) {
-  elementwise(stream, out.dtype, out.numel(), [=]<class T>(std::int64_t i) {
-    const auto v = static_cast<float>(x.as<T>()[i]);
-    out.as<T>()[i] = T(0.5F * v * (1.0F + std::tanh(kGeluScale * (v + kGeluCubic * v * v * v))));
-  });
+  stream.run_host([=] { HWY_DYNAMIC_DISPATCH(gelu)(out, x); });
 }
 
 void gelu_backward_input(Stream& stream, Tensor dx, ConstTensor dout, ConstTensor x) {
-  elementwise(stream, dx.dtype, dx.numel(), [=]<class T>(std::int64_t i) {
-    const auto v = static_cast<float>(x.as<T>()[i]);
-    const float t = std::tanh(kGeluScale * (v + kGeluCubic * v * v * v));
-    const float slope = kGeluScale * (1.0F + 3.0F * kGeluCubic * v * v);
-    const float gradient = 0.5F * (1.0F + t) + 0.5F * v * (1.0F - t * t) * slope;
-    dx.as<T>()[i] = T(static_cast<float>(dout.as<T>()[i]) * gradient);
-  });
+  stream.run_host([=] { HWY_DYNAMIC_DISPATCH(gelu_gradient)(dx, dout, x); });
 }
 
 }  // namespace frugal::cpu
+#endif  // HWY_ONCE

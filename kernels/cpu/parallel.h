@@ -2,9 +2,14 @@
 // many threads share them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <vector>
 
 namespace frugal::cpu {
+
+// Elements per item of an element-by-element op: long enough to hide the cost of handing it out.
+constexpr std::int64_t kElementBlock = 16384;
 
 // Calls fn(i) for i in [0, count). OpenMP decides who does what; without OpenMP, in order. fn must
 // not throw.
@@ -21,6 +26,27 @@ void parallel_blocks(std::int64_t count, std::int64_t block, const Fn& fn) {
     const std::int64_t end = (i + 1) * block;
     fn(i * block, end < count ? end : count);
   });
+}
+
+// Sums `width` columns over all tokens: fixed blocks of tokens in parallel, then the blocks in
+// order. add_block(begin, end, sums) adds tokens [begin, end) to sums[0, width).
+template <class AddBlock>
+std::vector<float> sum_over_tokens(std::int64_t tokens, std::int64_t width,
+                                   const AddBlock& add_block) {
+  constexpr std::int64_t kTokens = 64;
+  const std::int64_t blocks = (tokens + kTokens - 1) / kTokens;
+  std::vector<float> partial(static_cast<std::size_t>(blocks * width));
+  parallel_blocks(tokens, kTokens, [&](std::int64_t begin, std::int64_t end) {
+    add_block(begin, end, partial.data() + begin / kTokens * width);
+  });
+  std::vector<float> total(static_cast<std::size_t>(width));
+  parallel_blocks(width, 512, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t b = 0; b < blocks; ++b) {
+      const float* row = partial.data() + b * width;
+      for (std::int64_t i = first; i < last; ++i) total[static_cast<std::size_t>(i)] += row[i];
+    }
+  });
+  return total;
 }
 
 }  // namespace frugal::cpu

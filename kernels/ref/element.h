@@ -13,8 +13,12 @@ inline double at(const ConstTensor& t, std::int64_t i) {
       t.dtype, [&]<class T>() { return static_cast<double>(static_cast<float>(t.as<T>()[i])); });
 }
 
-// Rounds through float32, as every backend does.
+// Floats round through float32, as every backend does; integers must be exact.
 inline void put(const Tensor& t, std::int64_t i, double value) {
+  if (t.dtype == DType::kI32) {
+    t.as<std::int32_t>()[i] = static_cast<std::int32_t>(value);
+    return;
+  }
   visit_float(t.dtype, [&]<class T>() { t.as<T>()[i] = T(static_cast<float>(value)); });
 }
 

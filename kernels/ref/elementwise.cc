@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cmath>
 
 #include "kernels/core/rng.h"
@@ -61,6 +60,15 @@ void normal_fill(Stream& stream, const NormalFillArgs& args) {
 
 void tree_sum(Stream& stream, Tensor out, ConstTensor parts) {
   stream.run_host([=] {
+    if (out.dtype == DType::kI32) {
+      for (std::int64_t i = 0; i < out.numel(); ++i) {
+        std::uint32_t sum = 0;  // wraps
+        for (std::int64_t r = 0; r < parts.shape[0]; ++r)
+          sum += static_cast<std::uint32_t>(parts.as<std::int32_t>()[r * out.numel() + i]);
+        out.as<std::int32_t>()[i] = static_cast<std::int32_t>(sum);
+      }
+      return;
+    }
     for (std::int64_t i = 0; i < out.numel(); ++i) {
       put(out, i, static_cast<double>(tree(parts, i, 0, parts.shape[0])));
     }
@@ -71,8 +79,10 @@ void max_rows(Stream& stream, Tensor out, ConstTensor parts) {
   stream.run_host([=] {
     for (std::int64_t i = 0; i < out.numel(); ++i) {
       double largest = at(parts, i);
-      for (std::int64_t r = 1; r < parts.shape[0]; ++r)
-        largest = std::max(largest, at(parts, r * out.numel() + i));
+      for (std::int64_t r = 1; r < parts.shape[0]; ++r) {
+        const double value = at(parts, r * out.numel() + i);
+        if (value > largest || std::isnan(value)) largest = value;
+      }
       put(out, i, largest);
     }
   });

@@ -1,0 +1,104 @@
+// Vectors of float32 over f32 and bf16 memory. Compiled once per instruction set: include it only
+// from files built by Highway's foreach_target.
+//
+// A tensor's last, shorter piece goes through a full vector in a buffer, so an element's bits never
+// depend on where it stands in the tensor, nor on where the tensor was cut.
+#if defined(FRUGAL_KERNELS_CPU_VECTOR_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FRUGAL_KERNELS_CPU_VECTOR_INL_H_
+#undef FRUGAL_KERNELS_CPU_VECTOR_INL_H_
+#else
+#define FRUGAL_KERNELS_CPU_VECTOR_INL_H_
+#endif
+
+#include <cstdint>
+#include <cstring>
+
+#include "hwy/highway.h"
+#include "kernels/core/dtype.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace frugal::cpu::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using F32 = hn::ScalableTag<float>;
+using Vec = hn::Vec<F32>;
+
+// How many lanes of a vector exist in memory.
+struct All {};
+struct First {
+  std::size_t count;
+};
+
+inline Vec load(const float* from, All) {
+  return hn::LoadU(F32(), from);
+}
+inline Vec load(const BFloat16* from, All) {
+  const hn::Rebind<std::uint16_t, F32> d16;
+  const hn::RebindToUnsigned<F32> d32;
+  const auto bits = hn::LoadU(d16, reinterpret_cast<const std::uint16_t*>(from));
+  return hn::BitCast(F32(), hn::ShiftLeft<16>(hn::PromoteTo(d32, bits)));
+}
+// Lanes that do not exist are 0.
+template <class T>
+Vec load(const T* from, First lanes) {
+  HWY_ALIGN T buffer[hn::MaxLanes(F32())] = {};
+  std::memcpy(buffer, from, lanes.count * sizeof(T));
+  return load(buffer, All());
+}
+
+inline void store(Vec v, float* to, All) {
+  hn::StoreU(v, F32(), to);
+}
+// Rounds like BFloat16(float): to nearest, ties to even; NaN stays NaN.
+inline void store(Vec v, BFloat16* to, All) {
+  const hn::Rebind<std::uint16_t, F32> d16;
+  const hn::RebindToUnsigned<F32> d32;
+  const auto bits = hn::BitCast(d32, v);
+  const auto high = hn::ShiftRight<16>(bits);
+  const auto odd = hn::And(high, hn::Set(d32, 1));
+  const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(d32, 0x7fff))));
+  const auto quiet = hn::Or(high, hn::Set(d32, 0x40));
+  const auto result = hn::IfThenElse(hn::RebindMask(d32, hn::IsNaN(v)), quiet, rounded);
+  hn::StoreU(hn::TruncateTo(d16, result), d16, reinterpret_cast<std::uint16_t*>(to));
+}
+template <class T>
+void store(Vec v, T* to, First lanes) {
+  HWY_ALIGN T buffer[hn::MaxLanes(F32())];
+  store(v, buffer, All());
+  std::memcpy(to, buffer, lanes.count * sizeof(T));
+}
+
+// Calls fn(i, lanes) for the vectors that begin at element i of [begin, end).
+template <class Fn>
+void for_vectors(std::int64_t begin, std::int64_t end, const Fn& fn) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(F32()));
+  std::int64_t i = begin;
+  for (; i + lanes <= end; i += lanes) fn(i, All());
+  if (i < end) fn(i, First{static_cast<std::size_t>(end - i)});
+}
+
+// Sum of term(i, lanes) over elements [0, count), in an order fixed by count alone.
+template <class Fn>
+float sum_vectors(std::int64_t count, const Fn& term) {
+  const F32 d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  Vec s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;  // hide the latency of addition
+  std::int64_t i = 0;
+  for (; i + 4 * lanes <= count; i += 4 * lanes) {
+    s0 = hn::Add(s0, term(i, All()));
+    s1 = hn::Add(s1, term(i + lanes, All()));
+    s2 = hn::Add(s2, term(i + 2 * lanes, All()));
+    s3 = hn::Add(s3, term(i + 3 * lanes, All()));
+  }
+  for (; i + lanes <= count; i += lanes) s0 = hn::Add(s0, term(i, All()));
+  if (i < count) {
+    const auto rest = static_cast<std::size_t>(count - i);
+    s1 = hn::Add(s1, hn::IfThenElseZero(hn::FirstN(d, rest), term(i, First{rest})));
+  }
+  return hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3))));
+}
+
+}  // namespace frugal::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target guard
