@@ -58,6 +58,24 @@ TEST(Stream, EventsOrderStreamsAndCarryFailures) {
   EXPECT_THROW(first->synchronize(), std::runtime_error);
 }
 
+TEST(Stream, InlineRunsInsideTheCallAndThrowsFromIt) {
+  const auto stream = make_stream({}, "test");
+  int value = 0;
+  stream->run_host([&] { value = 1; });
+  EXPECT_EQ(value, 1);
+  EXPECT_THROW(stream->run_host([] { throw std::runtime_error("broken"); }), std::runtime_error);
+  stream->synchronize();
+  Event event;
+  stream->record(event);
+  EXPECT_TRUE(event.done());
+  // It is its caller, so waiting for another stream means blocking until that has got there.
+  const auto other = make_stream({}, "other", StreamMode::kThreaded);
+  other->run_host([&] { value = 2; });
+  other->record(event);
+  stream->wait(event);
+  EXPECT_EQ(value, 2);
+}
+
 TEST(Stream, PlanningRunsNothing) {
   const auto stream = make_planning_stream({});
   stream->run_host([] { FAIL(); });
@@ -114,6 +132,8 @@ TEST(Rng, PhiloxKnownAnswers) {
   constexpr std::uint64_t kOnes = ~std::uint64_t{0};
   EXPECT_EQ(philox4x32(kOnes, kOnes, kOnes),
             (Words{0x408f276dU, 0x41c83b0eU, 0xa20bc7c6U, 0x6d5451fdU}));
+  EXPECT_EQ(philox4x32(0x299f31d0a4093822U, 0x85a308d3243f6a88U, 0x0370734413198a2eU),
+            (Words{0xd16cfe09U, 0x94fdccebU, 0x5001e420U, 0x24126ea1U}));
 }
 
 TEST(Rng, NormalHasMeanZeroAndVarianceOne) {

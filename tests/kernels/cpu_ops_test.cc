@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "kernels/core/threads.h"
+#include "tests/support/cpu_targets.h"
 #include "tests/support/op_cases.h"
 
 namespace frugal::test {
@@ -22,18 +23,20 @@ void expect_near(const Owned& actual, const Owned& expected, const Tolerance& al
   }
 }
 
-TEST(CpuOps, MatchReference) {
+TEST(CpuOps, MatchReferenceOnEveryInstructionSet) {
   const auto stream = make_stream({}, "test");
   for (const OpCase& op : op_cases()) {
     SCOPED_TRACE(op.name);
     const auto expected = op.run(reference_table(), *stream);
-    const auto actual = op.run(cpu::table, *stream);
-    ASSERT_EQ(actual.size(), expected.size());
-    for (std::size_t i = 0; i < actual.size(); ++i) {
-      SCOPED_TRACE(concat("output ", i));
-      // Float32 outputs of bf16 inputs are sums in float32: the case's tolerance covers both.
-      expect_near(actual[i], expected[i], op.tolerance);
-    }
+    for_each_cpu_target([&] {
+      const auto actual = op.run(cpu::table, *stream);
+      ASSERT_EQ(actual.size(), expected.size());
+      for (std::size_t i = 0; i < actual.size(); ++i) {
+        SCOPED_TRACE(concat("output ", i));
+        // Float32 outputs of bf16 inputs are sums in float32: the case's tolerance covers both.
+        expect_near(actual[i], expected[i], op.tolerance);
+      }
+    });
     if (testing::Test::HasFatalFailure()) return;
   }
 }
@@ -112,30 +115,6 @@ TEST(CpuOps, MatmulFromManyThreadsAtOnce) {
   }
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(wrong, 0);
-}
-
-// ZeRO cuts parameters anywhere at a block: the update of a piece must have the bits of the
-// whole's.
-TEST(CpuOps, AdamwDoesNotDependOnTheCut) {
-  const auto stream = make_stream({}, "test");
-  constexpr std::int64_t kCount = 4097;
-  const auto run = [&](std::vector<std::int64_t> cuts) {
-    Owned weight = random_tensor({kCount}, DType::kF32, 1), m = zeros({kCount}, DType::kF32),
-          v = zeros({kCount}, DType::kF32);
-    const Owned grad = random_tensor({kCount}, DType::kF32, 2);
-    cuts.insert(cuts.begin(), 0);
-    cuts.push_back(kCount);
-    for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
-      ops::adamw_step(*stream, {.weight_N = weight.get().slice(cuts[i], cuts[i + 1]),
-                                .m_N = m.get().slice(cuts[i], cuts[i + 1]),
-                                .v_N = v.get().slice(cuts[i], cuts[i + 1]),
-                                .grad_N = ConstTensor(grad).slice(cuts[i], cuts[i + 1]),
-                                .learning_rate = 0.1F,
-                                .weight_decay = 0.1F});
-    }
-    return weight.bits();
-  };
-  EXPECT_EQ(run({}), run({1, 17, 1000, 4096}));
 }
 
 }  // namespace

@@ -105,6 +105,27 @@ TEST_F(Gradients, Rope) {
   });
 }
 
+TEST_F(Gradients, Embedding) {
+  Owned table = random_tensor({5, 7}, DType::kF32, 1);
+  const Owned ids = random_ids(9, 0, 8, 2), dy = random_tensor({9, 7}, DType::kF32, 3);
+  const Owned dtable = zeros({5, 7}, DType::kF32);
+  ref::embedding_backward_weight(*stream_, dtable, dy, ids, 2);
+  check_gradient(table, dtable, dy, [&](Tensor out) {
+    ref::embedding_forward(*stream_,
+                           {.out_TD = out, .table_VD = table, .ids_T = ids, .row_begin = 2});
+  });
+}
+
+TEST_F(Gradients, Bias) {
+  Owned bias = random_tensor({7}, DType::kF32, 1);
+  const Owned dy = random_tensor({9, 7}, DType::kF32, 2), db = zeros({7}, DType::kF32);
+  const Owned a({9, 0}, DType::kF32), b({0, 7}, DType::kF32);  // nothing but the bias
+  ref::bias_backward_weight(*stream_, db, dy);
+  check_gradient(bias, db, dy, [&](Tensor out) {
+    ref::matmul(*stream_, {.out_MN = out, .a = a, .b = b, .bias_N = bias});
+  });
+}
+
 TEST_F(Gradients, Attention) {
   const Shape query{8, 4, 6}, key{8, 2, 6};
   Owned q = random_tensor(query, DType::kF32, 1), k = random_tensor(key, DType::kF32, 2),

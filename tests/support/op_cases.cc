@@ -89,23 +89,27 @@ void add_rms_norm(std::vector<OpCase>& cases, std::int64_t tokens, std::int64_t 
 void add_layer_norm(std::vector<OpCase>& cases, std::int64_t tokens, std::int64_t width,
                     DType dtype) {
   const std::string size = concat(" ", tokens, "x", width, " ", name_of(dtype));
-  cases.push_back({"layer_norm_forward" + size,
-                   [=](const OpTable& table, Stream& stream) {
-                     const Owned x = random_tensor({tokens, width}, dtype, 1, 1.0F, 0.5F);
-                     const Owned w = random_tensor({width}, dtype, 2, 0.2F, 1.0F);
-                     const Owned b = random_tensor({width}, dtype, 3);
-                     Owned out({tokens, width}, dtype);
-                     Owned mean({tokens}, DType::kF32), rstd({tokens}, DType::kF32);
-                     table.layer_norm_forward(stream, {.out_TD = out,
-                                                       .mean_T = mean,
-                                                       .rstd_T = rstd,
-                                                       .x_TD = x,
-                                                       .w_D = w,
-                                                       .b_D = b,
-                                                       .eps = 1e-2F});
-                     return outputs(std::move(out), std::move(mean), std::move(rstd));
-                   },
-                   tolerance(dtype, width, 16.0)});
+  cases.push_back(
+      {"layer_norm_forward" + size,
+       [=](const OpTable& table, Stream& stream) {
+         const Owned x = random_tensor({tokens, width}, dtype, 1, 1.0F, 0.5F);
+         const Owned w = random_tensor({width}, dtype, 2, 0.2F, 1.0F);
+         const Owned b = random_tensor({width}, dtype, 3);
+         Owned out({tokens, width}, dtype), plain({tokens, width}, dtype);
+         Owned mean({tokens}, DType::kF32), rstd({tokens}, DType::kF32);
+         table.layer_norm_forward(
+             stream,
+             {.out_TD = plain, .mean_T = mean, .rstd_T = rstd, .x_TD = x, .w_D = w, .eps = 1e-2F});
+         table.layer_norm_forward(stream, {.out_TD = out,
+                                           .mean_T = mean,
+                                           .rstd_T = rstd,
+                                           .x_TD = x,
+                                           .w_D = w,
+                                           .b_D = b,
+                                           .eps = 1e-2F});
+         return outputs(std::move(out), std::move(plain), std::move(mean), std::move(rstd));
+       },
+       tolerance(dtype, width, 16.0)});
   cases.push_back(
       {"layer_norm_backward" + size,
        [=](const OpTable& table, Stream& stream) {
@@ -117,7 +121,7 @@ void add_layer_norm(std::vector<OpCase>& cases, std::int64_t tokens, std::int64_
          const Owned rstd = random_tensor({tokens}, DType::kF32, 6, 0.1F, 1.0F);
          Owned dx({tokens, width}, dtype);
          Owned dw = random_tensor({width}, DType::kF32, 7),
-               db = random_tensor({width}, DType::kF32, 8);
+               db = random_tensor({width}, DType::kF32, 8), dw_alone = copy_of(dw);
          table.layer_norm_backward_input(stream, {.dx_TD = dx,
                                                   .dy_TD = dy,
                                                   .x_TD = x,
@@ -128,7 +132,9 @@ void add_layer_norm(std::vector<OpCase>& cases, std::int64_t tokens, std::int64_
          table.layer_norm_backward_weight(
              stream,
              {.dw_D = dw, .db_D = db, .dy_TD = dy, .x_TD = x, .mean_T = mean, .rstd_T = rstd});
-         return outputs(std::move(dx), std::move(dw), std::move(db));
+         table.layer_norm_backward_weight(
+             stream, {.dw_D = dw_alone, .dy_TD = dy, .x_TD = x, .mean_T = mean, .rstd_T = rstd});
+         return outputs(std::move(dx), std::move(dw), std::move(db), std::move(dw_alone));
        },
        tolerance(dtype, width + tokens, 8.0)});
 }
@@ -200,19 +206,21 @@ void add_attention(std::vector<OpCase>& cases, const AttentionSize& s, DType dty
        tolerance(dtype, s.length * s.heads + s.head_dim, 8.0)});
 }
 
-void add_rope_and_activations(std::vector<OpCase>& cases, DType dtype) {
-  const std::string suffix = concat(" ", name_of(dtype));
-  cases.push_back({"rope" + suffix,
+void add_rope(std::vector<OpCase>& cases, DType dtype, std::int64_t pairs) {
+  cases.push_back({concat("rope ", pairs, " ", name_of(dtype)),
                    [=](const OpTable& table, Stream& stream) {
-                     Owned x = random_tensor({10, 3, 14}, dtype, 1), dx = copy_of(x);
-                     const Owned table_S2P = random_tensor({5, 2, 7}, DType::kF32, 2);
+                     Owned x = random_tensor({10, 3, 2 * pairs}, dtype, 1), dx = copy_of(x);
+                     const Owned table_S2P = random_tensor({5, 2, pairs}, DType::kF32, 2);
                      table.rope_forward(stream, x, table_S2P);
                      table.rope_backward_input(stream, dx, table_S2P);
                      return outputs(std::move(x), std::move(dx));
                    },
                    tolerance(dtype, 2, 8.0)});
+}
+
+void add_activations(std::vector<OpCase>& cases, DType dtype) {
   cases.push_back(
-      {"activations" + suffix,
+      {concat("activations ", name_of(dtype)),
        [=](const OpTable& table, Stream& stream) {
          const Shape shape{7, 1301};
          const Owned gate = random_tensor(shape, dtype, 1, 3.0F),
@@ -232,14 +240,16 @@ void add_rope_and_activations(std::vector<OpCase>& cases, DType dtype) {
        tolerance(dtype, 16, 16.0)});
 }
 
-void add_embedding(std::vector<OpCase>& cases, DType dtype) {
+void add_embedding(std::vector<OpCase>& cases, DType dtype, std::int64_t tokens,
+                   std::int64_t width) {
   cases.push_back(
-      {concat("embedding ", name_of(dtype)),
+      {concat("embedding ", tokens, "x", width, " ", name_of(dtype)),
        [=](const OpTable& table, Stream& stream) {
-         const Owned rows = random_tensor({11, 9}, dtype, 1), dy = random_tensor({50, 9}, dtype, 2);
-         const Owned ids = random_ids(50, 0, 20, 3);
-         Owned out({50, 9}, dtype), sum = random_tensor({50, 9}, dtype, 4);
-         Owned drows = random_tensor({11, 9}, DType::kF32, 5);
+         const Owned rows = random_tensor({11, width}, dtype, 1),
+                     dy = random_tensor({tokens, width}, dtype, 2);
+         const Owned ids = random_ids(tokens, 0, 20, 3);
+         Owned out({tokens, width}, dtype), sum = random_tensor({tokens, width}, dtype, 4);
+         Owned drows = random_tensor({11, width}, DType::kF32, 5);
          table.embedding_forward(stream,
                                  {.out_TD = out, .table_VD = rows, .ids_T = ids, .row_begin = 4});
          table.embedding_forward(
@@ -248,7 +258,7 @@ void add_embedding(std::vector<OpCase>& cases, DType dtype) {
          table.embedding_backward_weight(stream, drows, dy, ids, 4);
          return outputs(std::move(out), std::move(sum), std::move(drows));
        },
-       tolerance(dtype, 50, 4.0)});
+       tolerance(dtype, tokens, 4.0)});
 }
 
 void add_cross_entropy(std::vector<OpCase>& cases, std::int64_t columns, std::int64_t valid,
@@ -372,14 +382,19 @@ std::vector<OpCase> op_cases() {
         add_layer_norm(cases, tokens, width, dtype);
       }
     }
+    add_rms_norm(cases, 3, 1543, dtype);
+    add_layer_norm(cases, 3, 1543, dtype);
     for (const AttentionSize size :
          {AttentionSize{1, 1, 1, 1, 1, false}, AttentionSize{2, 5, 4, 2, 8, false},
           AttentionSize{1, 33, 2, 1, 17, false}, AttentionSize{2, 70, 3, 3, 16, true},
           AttentionSize{0, 8, 2, 2, 4, false}}) {
       add_attention(cases, size, dtype);
     }
-    add_rope_and_activations(cases, dtype);
-    add_embedding(cases, dtype);
+    for (const std::int64_t pairs : {7, 32, 35}) add_rope(cases, dtype, pairs);
+    add_activations(cases, dtype);
+    add_embedding(cases, dtype, 50, 9);
+    add_embedding(cases, dtype, 300, 517);
+    add_embedding(cases, dtype, 0, 4);
     for (const std::int64_t valid : {40, 37, 0}) add_cross_entropy(cases, 40, valid, dtype);
     add_cross_entropy(cases, 5003, 5000, dtype);
     for (const std::int64_t count : {0, 1, 13, 40001}) {

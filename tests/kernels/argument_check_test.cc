@@ -1,0 +1,136 @@
+// Public ops refuse arguments that do not fit, before any backend sees them.
+#include <gtest/gtest.h>
+
+#include "kernels/ops/op_table.h"
+#include "tests/support/tensors.h"
+
+namespace frugal::test {
+namespace {
+
+Tensor null_tensor(Shape shape, DType dtype = DType::kF32) {
+  return {nullptr, shape, dtype, {}};
+}
+
+// The message must say which op and which argument.
+template <class Call>
+void expect_refused(const char* op, const char* what, const Call& call) {
+  try {
+    call();
+    ADD_FAILURE() << op << " accepted a wrong " << what;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kInternal);
+    EXPECT_NE(std::string(error.what()).find(op), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find(what), std::string::npos) << error.what();
+  }
+}
+
+class ArgumentChecks : public testing::Test {
+ protected:
+  std::unique_ptr<Stream> plan_ = make_planning_stream({});
+  Tensor x_ = null_tensor({6, 8}), w_ = null_tensor({8}), t_ = null_tensor({6});
+  Tensor wide_ = null_tensor({6, 9}), half_ = null_tensor({6, 8}, DType::kBF16);
+};
+
+TEST_F(ArgumentChecks, PlanningAcceptsNullTensorsThatFit) {
+  ops::rms_norm_forward(*plan_, x_, t_, x_, w_, 1e-5F);
+  ops::layer_norm_forward(
+      *plan_, {.out_TD = x_, .mean_T = t_, .rstd_T = t_, .x_TD = x_, .w_D = w_, .b_D = w_});
+  ops::embedding_forward(
+      *plan_,
+      {.out_TD = x_, .table_VD = null_tensor({3, 8}), .ids_T = null_tensor({6}, DType::kI32)});
+  ops::adamw_step(*plan_, {.weight_N = half_, .master_N = x_, .m_N = x_, .v_N = x_, .grad_N = x_});
+}
+
+TEST_F(ArgumentChecks, NullTensorsAreRefusedWhereOpsRun) {
+  const auto stream = make_stream({}, "test");
+  expect_refused("add", "no memory", [&] { ops::add(*stream, x_, x_, x_); });
+  const Tensor empty = null_tensor({0, 8});
+  ops::add(*stream, empty, empty, empty);  // has nothing to point to
+}
+
+TEST_F(ArgumentChecks, Norms) {
+  expect_refused("rms_norm_forward", "out_TD",
+                 [&] { ops::rms_norm_forward(*plan_, wide_, t_, x_, w_, 0.0F); });
+  expect_refused("rms_norm_forward", "rstd_T",
+                 [&] { ops::rms_norm_forward(*plan_, x_, w_, x_, w_, 0.0F); });
+  expect_refused("rms_norm_forward", "x_TD",
+                 [&] { ops::rms_norm_forward(*plan_, w_, t_, w_, w_, 0.0F); });
+  expect_refused("rms_norm_backward_input", "add_TD", [&] {
+    ops::rms_norm_backward_input(
+        *plan_, {.dx_TD = x_, .dy_TD = x_, .x_TD = x_, .w_D = w_, .rstd_T = t_, .add_TD = wide_});
+  });
+  expect_refused("rms_norm_backward_weight", "dy_TD",
+                 [&] { ops::rms_norm_backward_weight(*plan_, w_, half_, x_, t_); });
+  expect_refused("layer_norm_forward", "b_D", [&] {
+    ops::layer_norm_forward(
+        *plan_, {.out_TD = x_, .mean_T = t_, .rstd_T = t_, .x_TD = x_, .w_D = w_, .b_D = t_});
+  });
+  expect_refused("layer_norm_backward_input", "mean_T", [&] {
+    ops::layer_norm_backward_input(*plan_,
+                                   {.dx_TD = x_, .dy_TD = x_, .x_TD = x_, .w_D = w_, .rstd_T = t_});
+  });
+  expect_refused("layer_norm_backward_weight", "db_D", [&] {
+    ops::layer_norm_backward_weight(
+        *plan_, {.dw_D = w_, .db_D = t_, .dy_TD = x_, .x_TD = x_, .mean_T = t_, .rstd_T = t_});
+  });
+}
+
+TEST_F(ArgumentChecks, RopeAndActivations) {
+  const Tensor angles = null_tensor({3, 2, 4});
+  ops::rope_forward(*plan_, null_tensor({6, 2, 8}), angles);
+  expect_refused("rope_forward", "whole sequences", [&] {
+    ops::rope_forward(*plan_, null_tensor({7, 2, 8}), angles);
+  });
+  expect_refused("rope_backward_input", "odd", [&] {
+    ops::rope_backward_input(*plan_, null_tensor({6, 2, 9}), angles);
+  });
+  expect_refused("rope_forward", "cos_sin_S2P", [&] {
+    ops::rope_forward(*plan_, null_tensor({6, 2, 10}), angles);
+  });
+  expect_refused("swiglu_forward", "up_TI", [&] { ops::swiglu_forward(*plan_, x_, x_, half_); });
+  expect_refused("swiglu_backward_input", "dup_TI", [&] {
+    ops::swiglu_backward_input(
+        *plan_, {.dgate_TI = x_, .dup_TI = wide_, .dout_TI = x_, .gate_TI = x_, .up_TI = x_});
+  });
+  expect_refused("gelu_forward", "x_TI", [&] { ops::gelu_forward(*plan_, x_, wide_); });
+  expect_refused("gelu_backward_input", "dout_TI",
+                 [&] { ops::gelu_backward_input(*plan_, x_, half_, x_); });
+}
+
+TEST_F(ArgumentChecks, Embedding) {
+  expect_refused("embedding_forward", "ids_T", [&] {
+    ops::embedding_forward(*plan_, {.out_TD = x_, .table_VD = x_, .ids_T = t_});
+  });
+  expect_refused("embedding_backward_weight", "dtable_VD", [&] {
+    ops::embedding_backward_weight(*plan_, wide_, x_, null_tensor({6}, DType::kI32), 0);
+  });
+}
+
+TEST_F(ArgumentChecks, Elementwise) {
+  const Tensor ids = null_tensor({6, 8}, DType::kI32);
+  expect_refused("add", "dtype", [&] { ops::add(*plan_, x_, half_, x_); });
+  expect_refused("cast", "48 elements", [&] { ops::cast(*plan_, x_, wide_); });
+  expect_refused("cast", "dtype", [&] { ops::cast(*plan_, x_, ids); });
+  expect_refused("fill", "dtype", [&] { ops::fill(*plan_, null_tensor({3}, DType::kF16), 0.0F); });
+  expect_refused("normal_fill", "are not in a parameter of", [&] {
+    ops::normal_fill(*plan_, {.out_RC = x_, .column_begin = 1, .global_columns = 8});
+  });
+  expect_refused("tree_sum", "parts_RN", [&] { ops::tree_sum(*plan_, w_, null_tensor({0, 8})); });
+  expect_refused("max_rows", "parts_RN", [&] { ops::max_rows(*plan_, w_, wide_); });
+  expect_refused("sum_accumulate", "out_1", [&] { ops::sum_accumulate(*plan_, w_, x_); });
+  expect_refused("bias_backward_weight", "db_N",
+                 [&] { ops::bias_backward_weight(*plan_, t_, x_); });
+}
+
+TEST_F(ArgumentChecks, Optimizer) {
+  expect_refused("adamw_step", "master_N", [&] {
+    ops::adamw_step(*plan_, {.weight_N = half_, .m_N = x_, .v_N = x_, .grad_N = x_});
+  });
+  expect_refused("adamw_step", "v_N", [&] {
+    ops::adamw_step(*plan_, {.weight_N = x_, .m_N = x_, .v_N = w_, .grad_N = x_});
+  });
+  expect_refused("block_sum_squares", "out_B", [&] { ops::block_sum_squares(*plan_, w_, x_, 4); });
+}
+
+}  // namespace
+}  // namespace frugal::test
