@@ -11,7 +11,7 @@
 
 #include <dnnl.hpp>
 
-#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/packed_matmul.h"
 #include "kernels/ops/op_table.h"
 
 namespace frugal::cpu {
@@ -24,9 +24,15 @@ dnnl::engine& engine() {
   return cpu;
 }
 
-// bf16 products need AVX512_BF16: without it oneDNN throws or crawls, and float32 is faster.
+// Whether bf16 products are faster than float32 ones. Without AVX512_BF16 oneDNN throws or crawls;
+// Intel cores without AMX have it, at half the speed of float32. Asked of the processor and not
+// measured, so that bits never depend on timing.
 bool has_fast_bf16() {
-  static const bool fast = dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core_bf16;
+  static const bool fast = [] {
+    const auto isa = dnnl::get_effective_cpu_isa();
+    const bool tiles = isa >= dnnl::cpu_isa::avx512_core_amx;
+    return tiles || (isa >= dnnl::cpu_isa::avx512_core_bf16 && __builtin_cpu_is("amd") != 0);
+  }();
   return fast;
 }
 
@@ -86,33 +92,22 @@ std::shared_ptr<const Compiled> compiled(const Problem& problem) {
   return entry;
 }
 
-void run(const Problem& problem, const MatmulArgs& args, const std::byte* a, const std::byte* b,
-         const std::byte* bias) {
+void run(const Problem& problem, const MatmulArgs& args) {
   const auto code = compiled(problem);
   const auto wrap = [](const memory::desc& desc, const void* data) {
     return memory(desc, engine(), const_cast<void*>(data));  // oneDNN's interface knows no const
   };
-  std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, wrap(code->a, a)},
-                                            {DNNL_ARG_WEIGHTS, wrap(code->b, b)},
+  std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, wrap(code->a, args.a.data)},
+                                            {DNNL_ARG_WEIGHTS, wrap(code->b, args.b.data)},
                                             {DNNL_ARG_DST, wrap(code->c, args.out_MN.data)}};
   thread_local std::vector<std::byte> scratchpad;
   if (scratchpad.size() < code->scratchpad.get_size())
     scratchpad.resize(code->scratchpad.get_size());
   arguments.emplace(DNNL_ARG_SCRATCHPAD, wrap(code->scratchpad, scratchpad.data()));
-  if (problem.bias) arguments.emplace(DNNL_ARG_BIAS, wrap(code->bias, bias));
+  if (problem.bias) arguments.emplace(DNNL_ARG_BIAS, wrap(code->bias, args.bias_N.data));
   dnnl::stream stream(engine());
   code->primitive.execute(stream, arguments);
   stream.wait();
-}
-
-std::vector<float> widened(const ConstTensor& t) {
-  std::vector<float> out(static_cast<std::size_t>(t.numel()));
-  const BFloat16* in = t.as<BFloat16>();
-  parallel_blocks(t.numel(), 65536, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i)
-      out[static_cast<std::size_t>(i)] = static_cast<float>(in[i]);
-  });
-  return out;
 }
 
 // No inner dimension: the bias, or nothing added.
@@ -132,31 +127,6 @@ void without_products(const MatmulArgs& args) {
   });
 }
 
-// What oneDNN has no kernel for: operands and result pass through float32 memory.
-void multiply_in_float(Problem problem, const MatmulArgs& args, bool widen_in) {
-  const auto bytes = [](const std::vector<float>& v) {
-    return reinterpret_cast<const std::byte*>(v.data());
-  };
-  MatmulArgs in_float = args;
-  std::vector<float> a, b, bias, out;
-  if (widen_in) {
-    a = widened(args.a);
-    b = widened(args.b);
-    if (problem.bias) bias = widened(args.bias_N);
-    in_float.a.data = bytes(a);
-    in_float.b.data = bytes(b);
-    in_float.bias_N.data = problem.bias ? bytes(bias) : nullptr;
-    problem.in = DType::kF32;
-  }
-  if (problem.out == DType::kBF16) {
-    out = widened(args.out_MN);
-    in_float.out_MN.data = reinterpret_cast<std::byte*>(out.data());
-    problem.out = DType::kF32;
-  }
-  run(problem, in_float, in_float.a.data, in_float.b.data, in_float.bias_N.data);
-  for (std::size_t i = 0; i < out.size(); ++i) args.out_MN.as<BFloat16>()[i] = BFloat16(out[i]);
-}
-
 void multiply(const MatmulArgs& args) {
   Problem problem{.m = args.out_MN.shape[0],
                   .n = args.out_MN.shape[1],
@@ -169,11 +139,11 @@ void multiply(const MatmulArgs& args) {
                   .out = args.out_MN.dtype};
   if (problem.m == 0 || problem.n == 0) return;
   if (problem.k == 0) return without_products(args);
-  const bool widen_in = problem.in == DType::kBF16 && !has_fast_bf16();
-  if (widen_in || (problem.in == DType::kF32 && problem.out == DType::kBF16)) {
-    multiply_in_float(problem, args, widen_in);
+  const bool bf16_in = problem.in == DType::kBF16;
+  if (bf16_in ? !has_fast_bf16() : problem.out == DType::kBF16) {
+    packed_matmul(args);
   } else {
-    run(problem, args, args.a.data, args.b.data, args.bias_N.data);
+    run(problem, args);
   }
 }
 

@@ -29,14 +29,21 @@ struct First {
   std::size_t count;
 };
 
-inline Vec load(const float* from, All) {
-  return hn::LoadU(F32(), from);
+template <class D>
+hn::Vec<D> load_as(D d, const float* from) {
+  return hn::LoadU(d, from);
 }
-inline Vec load(const BFloat16* from, All) {
-  const hn::Rebind<std::uint16_t, F32> d16;
-  const hn::RebindToUnsigned<F32> d32;
+template <class D>
+hn::Vec<D> load_as(D d, const BFloat16* from) {
+  const hn::Rebind<std::uint16_t, D> d16;
+  const hn::RebindToUnsigned<D> d32;
   const auto bits = hn::LoadU(d16, reinterpret_cast<const std::uint16_t*>(from));
-  return hn::BitCast(F32(), hn::ShiftLeft<16>(hn::PromoteTo(d32, bits)));
+  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(d32, bits)));
+}
+
+template <class T>
+Vec load(const T* from, All) {
+  return load_as(F32(), from);
 }
 // Lanes that do not exist are 0.
 template <class T>
