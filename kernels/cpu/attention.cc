@@ -1,201 +1,275 @@
-// Tiled attention: a block of query rows against blocks of keys, with a running maximum and sum;
-// nothing of size S x S exists. Work items are (sequence, head) forward and (sequence, key/value
-// head) backward, so dk and dv of an item belong to one thread.
+// Tiled attention, source as in the op's header: tiles of queries against tiles of keys, with a
+// running maximum and sum; nothing of size S x S exists. Work items are (sequence, query head)
+// forward and (sequence, key/value head) backward, so what an item writes belongs to one thread and
+// its bits do not depend on their number. All arithmetic is in float32.
+#include "kernels/ops/attention.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <vector>
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/ops/op_table.h"
 
-namespace frugal::cpu {
-namespace {
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/attention.cc"
+#include "hwy/foreach_target.h"  // must come before highway.h
 
-constexpr std::int64_t kTile = 32;  // rows of a tile
+#include "kernels/cpu/attention_tiles_inl.h"
+#include "kernels/cpu/exp_inl.h"
 
-// Rows [begin, end) of one head as floats, row-major [rows, size].
-template <class T>
-void load_rows(const ConstTensor& t, std::int64_t head, std::int64_t begin, std::int64_t end,
-               std::vector<float>& out) {
-  const std::int64_t heads = t.shape[1];
-  const std::int64_t size = t.shape[2];
-  out.resize(static_cast<std::size_t>((end - begin) * size));
-  for (std::int64_t r = begin; r < end; ++r) {
-    const T* from = t.as<T>() + (r * heads + head) * size;
-    float* to = out.data() + (r - begin) * size;
-    for (std::int64_t h = 0; h < size; ++h) to[h] = static_cast<float>(from[h]);
+HWY_BEFORE_NAMESPACE();
+namespace frugal::cpu::HWY_NAMESPACE {
+
+// One tile of queries [begin, end) of a sequence; positions count from the sequence's first token.
+struct QueryTile {
+  std::int64_t sequence, begin, end;
+  const std::int32_t* first_visible;  // per position of the sequence, or null
+  std::int64_t rows() const { return end - begin; }
+  std::int64_t first(std::int64_t position) const {
+    return first_visible != nullptr ? first_visible[position] : 0;
   }
-}
-
-template <class T>
-void store_rows(const Tensor& t, std::int64_t head, std::int64_t begin,
-                const std::vector<float>& rows) {
-  const std::int64_t heads = t.shape[1];
-  const std::int64_t size = t.shape[2];
-  const std::int64_t count = static_cast<std::int64_t>(rows.size()) / size;
-  for (std::int64_t r = 0; r < count; ++r) {
-    T* to = t.as<T>() + ((begin + r) * heads + head) * size;
-    for (std::int64_t h = 0; h < size; ++h) to[h] = T(rows[static_cast<std::size_t>(r * size + h)]);
+  // The first tile of keys that any of its queries sees.
+  std::int64_t first_key_tile() const {
+    std::int64_t key = begin;
+    for (std::int64_t t = begin; t < end; ++t) key = std::min(key, first(t));
+    return key / kTile * kTile;
   }
-}
-
-float dot(const float* a, const float* b, std::int64_t size) {
-  float lanes[8] = {};
-  std::int64_t h = 0;
-  for (; h + 8 <= size; h += 8) {
-    for (std::int64_t l = 0; l < 8; ++l) lanes[l] += a[h + l] * b[h + l];
-  }
-  for (; h < size; ++h) lanes[h % 8] += a[h] * b[h];
-  return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) +
-         ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
-}
-
-void add_scaled(float* to, const float* from, float factor, std::int64_t size) {
-  for (std::int64_t h = 0; h < size; ++h) to[h] += factor * from[h];
-}
-
-// First visible key of a token, as a token index.
-std::int64_t first_key(const ConstTensor& document_start, std::int64_t token,
-                       std::int64_t sequence_begin) {
-  return document_start.data != nullptr ? sequence_begin + document_start.as<std::int32_t>()[token]
-                                        : sequence_begin;
-}
-
-// One tile of queries [begin, end) of one head against all its keys.
-template <class T>
-void forward_tile(const AttentionForwardArgs& args, std::int64_t head, std::int64_t begin,
-                  std::int64_t end) {
-  const std::int64_t size = args.q_TNH.shape[2];
-  const std::int64_t heads = args.q_TNH.shape[1];
-  const std::int64_t kv_head = head / (heads / args.k_TMH.shape[1]);
-  const std::int64_t sequence_begin = begin / args.sequence_length * args.sequence_length;
-  const auto rows = static_cast<std::size_t>(end - begin);
-  std::vector<float> q, k, v, out(rows * static_cast<std::size_t>(size), 0.0F);
-  std::vector<float> largest(rows, -std::numeric_limits<float>::infinity()), total(rows, 0.0F);
-  load_rows<T>(args.q_TNH, head, begin, end, q);
-  for (std::int64_t key_begin = sequence_begin; key_begin < end; key_begin += kTile) {
-    const std::int64_t key_end = std::min(end, key_begin + kTile);
-    load_rows<T>(args.k_TMH, kv_head, key_begin, key_end, k);
-    load_rows<T>(args.v_TMH, kv_head, key_begin, key_end, v);
-    for (std::int64_t t = begin; t < end; ++t) {
-      const auto r = static_cast<std::size_t>(t - begin);
-      const std::int64_t from =
-          std::max(key_begin, first_key(args.document_start_T, t, sequence_begin));
-      const std::int64_t to = std::min(key_end, t + 1);
-      if (from >= to) continue;
-      float scores[kTile];
-      float tile_max = largest[r];
-      for (std::int64_t j = from; j < to; ++j) {
-        scores[j - key_begin] = args.scale * dot(q.data() + (t - begin) * size,
-                                                 k.data() + (j - key_begin) * size, size);
-        tile_max = std::max(tile_max, scores[j - key_begin]);
-      }
-      float* row = out.data() + (t - begin) * size;
-      const float shrink = std::exp(largest[r] - tile_max);
-      largest[r] = tile_max;
-      total[r] *= shrink;
-      for (std::int64_t h = 0; h < size; ++h) row[h] *= shrink;
-      for (std::int64_t j = from; j < to; ++j) {
-        const float weight = std::exp(scores[j - key_begin] - tile_max);
-        total[r] += weight;
-        add_scaled(row, v.data() + (j - key_begin) * size, weight, size);
-      }
-    }
-  }
-  for (std::size_t r = 0; r < rows; ++r) {
-    for (std::int64_t h = 0; h < size; ++h)
-      out[r * static_cast<std::size_t>(size) + static_cast<std::size_t>(h)] /= total[r];
-    args.lse_TN.as<float>()[(begin + static_cast<std::int64_t>(r)) * heads + head] =
-        largest[r] + std::log(total[r]);
-  }
-  store_rows<T>(args.out_TNH, head, begin, out);
-}
-
-// Everything of one query head that its (sequence, key/value head) item needs, as floats.
-struct BackwardRows {
-  std::vector<float> q, dout, dq, k, v, dk, dv, delta;
 };
 
+QueryTile query_tile(const ConstTensor& document_start, std::int64_t sequence, std::int64_t begin,
+                     std::int64_t length) {
+  return {sequence, begin, std::min(begin + kTile, length),
+          given(document_start) ? document_start.as<std::int32_t>() + sequence : nullptr};
+}
+
+// The visible keys of one query in a tile of keys: columns [from, to).
+struct Visible {
+  std::int64_t from, to;
+  Visible(const QueryTile& queries, std::int64_t position, std::int64_t key_begin)
+      : from(std::max<std::int64_t>(0, queries.first(position) - key_begin)),
+        to(std::min(kTile, position + 1 - key_begin)) {}
+  bool none() const { return from >= to; }
+  // Which of the columns that begin at i.
+  hn::Mask<F32> lanes(std::int64_t i) const {
+    const F32 d;
+    const Vec column = hn::Iota(d, static_cast<float>(i));
+    return hn::And(hn::Ge(column, hn::Set(d, static_cast<float>(from))),
+                   hn::Lt(column, hn::Set(d, static_cast<float>(to))));
+  }
+};
+
+struct ForwardBuffers {
+  std::vector<float> k, k_tiles, v, q, out;
+  float largest[kTile], total[kTile];
+  HWY_ALIGN float scores[kTile * kTile];
+};
+
+// Turns the scores of one query with a tile of keys into weights; rescales what it summed so far.
+void weigh_keys(float* row, const Visible& visible, float scale, float& largest, float& total,
+                float* out, std::int64_t width) {
+  const F32 d;
+  const auto step = static_cast<std::int64_t>(hn::Lanes(d));
+  if (visible.none()) {
+    std::fill_n(row, kTile, 0.0F);
+    return;
+  }
+  const Vec hidden = hn::Neg(hn::Inf(d)), factor = hn::Set(d, scale);
+  const float tile_max = max_vectors(kTile, [&](std::int64_t i, auto) {
+    const Vec score = hn::Mul(hn::LoadU(d, row + i), factor);
+    const Vec masked = hn::IfThenElse(visible.lanes(i), score, hidden);
+    hn::StoreU(masked, d, row + i);
+    return masked;
+  });
+  const float new_max = std::isnan(tile_max) ? tile_max : std::max(largest, tile_max);
+  const float shrink = std::exp(largest - new_max);
+  const Vec centre = hn::Set(d, new_max);
+  Vec sum = hn::Zero(d);
+  for (std::int64_t i = 0; i < kTile; i += step) {
+    const Vec weight = exp_of(hn::Sub(hn::LoadU(d, row + i), centre));
+    sum = hn::Add(sum, weight);
+    hn::StoreU(weight, d, row + i);
+  }
+  total = total * shrink + hn::GetLane(hn::SumOfLanes(d, sum));
+  largest = new_max;
+  for (std::int64_t h = 0; h < width; h += step)
+    hn::StoreU(hn::Mul(hn::LoadU(d, out + h), hn::Set(d, shrink)), d, out + h);
+}
+
 template <class T>
-void load_query_head(const AttentionBackwardArgs& args, std::int64_t head, std::int64_t begin,
-                     BackwardRows& rows) {
-  const std::int64_t size = args.q_TNH.shape[2];
-  const std::int64_t end = begin + args.sequence_length;
-  std::vector<float> out;
-  load_rows<T>(args.q_TNH, head, begin, end, rows.q);
-  load_rows<T>(args.dout_TNH, head, begin, end, rows.dout);
-  load_rows<T>(args.out_TNH, head, begin, end, out);
-  rows.dq.assign(rows.q.size(), 0.0F);
-  rows.delta.resize(static_cast<std::size_t>(args.sequence_length));
-  for (std::int64_t t = 0; t < args.sequence_length; ++t) {
-    rows.delta[static_cast<std::size_t>(t)] =
-        dot(rows.dout.data() + t * size, out.data() + t * size, size);
+void forward_tile(const AttentionForwardArgs& args, const QueryTile& queries, std::int64_t head,
+                  std::int64_t width, ForwardBuffers& buffers) {
+  const F32 d;
+  float* q = cleared(buffers.q, kTile * width);
+  float* out = cleared(buffers.out, kTile * width);
+  load_rows<T>(args.q_TNH, head, queries.sequence + queries.begin, queries.sequence + queries.end,
+               width, q);
+  std::fill_n(buffers.largest, kTile, -std::numeric_limits<float>::infinity());
+  std::fill_n(buffers.total, kTile, 0.0F);
+  for (std::int64_t key = queries.first_key_tile(); key < queries.end; key += kTile) {
+    std::fill_n(buffers.scores, kTile * kTile, 0.0F);
+    multiply_add({q, width, 1}, {buffers.k_tiles.data() + key * width, kTile}, queries.rows(),
+                 args.q_TNH.shape[2], buffers.scores);
+    for (std::int64_t r = 0; r < queries.rows(); ++r) {
+      weigh_keys(buffers.scores + r * kTile, {queries, queries.begin + r, key}, args.scale,
+                 buffers.largest[r], buffers.total[r], out + r * width, width);
+    }
+    multiply_add({buffers.scores, kTile, 1}, {buffers.v.data() + key * width, width},
+                 queries.rows(), std::min(kTile, queries.end - key), out);
+  }
+  for (std::int64_t r = 0; r < queries.rows(); ++r) {
+    const Vec total = hn::Set(d, buffers.total[r]);
+    for_vectors(0, width, [&](std::int64_t h, auto lanes) {
+      store(hn::Div(load(out + r * width + h, lanes), total), out + r * width + h, lanes);
+    });
+    args.lse_TN.as<float>()[(queries.sequence + queries.begin + r) * args.q_TNH.shape[1] + head] =
+        buffers.largest[r] + std::log(buffers.total[r]);
+  }
+  store_rows<T>(out, width, args.out_TNH, head, queries.sequence + queries.begin,
+                queries.sequence + queries.end);
+}
+
+template <class T>
+void forward_item(const AttentionForwardArgs& args, std::int64_t sequence, std::int64_t head) {
+  thread_local ForwardBuffers buffers;
+  const std::int64_t length = args.sequence_length;
+  const std::int64_t width =
+      round_up(args.q_TNH.shape[2], static_cast<std::int64_t>(hn::Lanes(F32())));
+  const std::int64_t kv_head = head / (args.q_TNH.shape[1] / args.k_TMH.shape[1]);
+  const std::int64_t padded = round_up(length, kTile) * width;
+  load_rows<T>(args.k_TMH, kv_head, sequence, sequence + length, width, cleared(buffers.k, padded));
+  load_rows<T>(args.v_TMH, kv_head, sequence, sequence + length, width, cleared(buffers.v, padded));
+  transpose_tiles(buffers.k.data(), length, width, cleared(buffers.k_tiles, padded));
+  for (std::int64_t begin = 0; begin < length; begin += kTile) {
+    forward_tile<T>(args, query_tile(args.document_start_T, sequence, begin, length), head, width,
+                    buffers);
   }
 }
 
-void backward_query(const AttentionBackwardArgs& args, std::int64_t head, std::int64_t begin,
-                    std::int64_t t, BackwardRows& rows) {
+struct BackwardBuffers {
+  std::vector<float> k, v, k_tiles, v_tiles, dk, dv;  // of the sequence
+  std::vector<float> q, dout, dq;                     // of a tile
+  float lse[kTile], delta[kTile];
+  HWY_ALIGN float p[kTile * kTile], ds[kTile * kTile];
+};
+
+// In: p holds q k^T, ds holds dout v^T. Out: the probabilities and the gradient of q k^T.
+void differentiate_row(float* p, float* ds, const Visible& visible, float scale, float lse,
+                       float delta) {
+  const F32 d;
+  for_vectors(0, kTile, [&](std::int64_t i, auto lanes) {
+    const auto mask = visible.lanes(i);
+    const Vec exponent = hn::MulSub(load(p + i, lanes), hn::Set(d, scale), hn::Set(d, lse));
+    const Vec weight = hn::IfThenElseZero(mask, exp_of(exponent));
+    const Vec slope = hn::Sub(load(ds + i, lanes), hn::Set(d, delta));
+    store(weight, p + i, lanes);
+    store(hn::IfThenElseZero(mask, hn::Mul(hn::Mul(weight, slope), hn::Set(d, scale))), ds + i,
+          lanes);
+  });
+}
+
+// Everything of one tile of queries with one tile of keys.
+void backward_tiles(const AttentionBackwardArgs& args, const QueryTile& queries, std::int64_t key,
+                    std::int64_t width, BackwardBuffers& b) {
   const std::int64_t size = args.q_TNH.shape[2];
-  const float lse = args.lse_TN.as<float>()[(begin + t) * args.q_TNH.shape[1] + head];
-  const float* q = rows.q.data() + t * size;
-  const float* dout = rows.dout.data() + t * size;
-  for (std::int64_t j = first_key(args.document_start_T, begin + t, 0); j <= t; ++j) {
-    const float p = std::exp(args.scale * dot(q, rows.k.data() + j * size, size) - lse);
-    const float dp = dot(dout, rows.v.data() + j * size, size);
-    const float ds = args.scale * p * (dp - rows.delta[static_cast<std::size_t>(t)]);
-    add_scaled(rows.dv.data() + j * size, dout, p, size);
-    add_scaled(rows.dk.data() + j * size, q, ds, size);
-    add_scaled(rows.dq.data() + t * size, rows.k.data() + j * size, ds, size);
+  const std::int64_t keys = std::min(kTile, queries.end - key);
+  std::fill_n(b.p, kTile * kTile, 0.0F);
+  std::fill_n(b.ds, kTile * kTile, 0.0F);
+  multiply_add({b.q.data(), width, 1}, {b.k_tiles.data() + key * width, kTile}, queries.rows(),
+               size, b.p);
+  multiply_add({b.dout.data(), width, 1}, {b.v_tiles.data() + key * width, kTile}, queries.rows(),
+               size, b.ds);
+  for (std::int64_t r = 0; r < queries.rows(); ++r) {
+    differentiate_row(b.p + r * kTile, b.ds + r * kTile, {queries, queries.begin + r, key},
+                      args.scale, b.lse[r], b.delta[r]);
   }
+  multiply_add({b.p, 1, kTile}, {b.dout.data(), width}, keys, queries.rows(),
+               b.dv.data() + key * width);
+  multiply_add({b.ds, 1, kTile}, {b.q.data(), width}, keys, queries.rows(),
+               b.dk.data() + key * width);
+  multiply_add({b.ds, kTile, 1}, {b.k.data() + key * width, width}, queries.rows(), keys,
+               b.dq.data());
 }
 
 template <class T>
-void backward_item(const AttentionBackwardArgs& args, std::int64_t kv_head, std::int64_t begin) {
+void backward_query_tile(const AttentionBackwardArgs& args, const QueryTile& queries,
+                         std::int64_t head, std::int64_t width, BackwardBuffers& b) {
+  const std::int64_t begin = queries.sequence + queries.begin;
+  const std::int64_t end = queries.sequence + queries.end;
+  load_rows<T>(args.q_TNH, head, begin, end, width, cleared(b.q, kTile * width));
+  load_rows<T>(args.dout_TNH, head, begin, end, width, cleared(b.dout, kTile * width));
+  cleared(b.dq, kTile * width);
+  for (std::int64_t t = begin; t < end; ++t) {
+    const T* out = head_row<T>(args.out_TNH, t, head);
+    const float* dout = b.dout.data() + (t - begin) * width;
+    b.delta[t - begin] = sum_vectors(args.q_TNH.shape[2], [&](std::int64_t i, auto lanes) {
+      return hn::Mul(load(out + i, lanes), load(dout + i, lanes));
+    });
+    b.lse[t - begin] = args.lse_TN.as<float>()[t * args.q_TNH.shape[1] + head];
+  }
+  for (std::int64_t key = queries.first_key_tile(); key < queries.end; key += kTile)
+    backward_tiles(args, queries, key, width, b);
+  store_rows<T>(b.dq.data(), width, args.dq_TNH, head, begin, end);
+}
+
+template <class T>
+void backward_item(const AttentionBackwardArgs& args, std::int64_t sequence, std::int64_t kv_head) {
+  thread_local BackwardBuffers b;
+  const std::int64_t length = args.sequence_length;
+  const std::int64_t width =
+      round_up(args.q_TNH.shape[2], static_cast<std::int64_t>(hn::Lanes(F32())));
   const std::int64_t group = args.q_TNH.shape[1] / args.k_TMH.shape[1];
-  BackwardRows rows;
-  load_rows<T>(args.k_TMH, kv_head, begin, begin + args.sequence_length, rows.k);
-  load_rows<T>(args.v_TMH, kv_head, begin, begin + args.sequence_length, rows.v);
-  rows.dk.assign(rows.k.size(), 0.0F);
-  rows.dv.assign(rows.v.size(), 0.0F);
+  const std::int64_t padded = round_up(length, kTile) * width;
+  load_rows<T>(args.k_TMH, kv_head, sequence, sequence + length, width, cleared(b.k, padded));
+  load_rows<T>(args.v_TMH, kv_head, sequence, sequence + length, width, cleared(b.v, padded));
+  transpose_tiles(b.k.data(), length, width, cleared(b.k_tiles, padded));
+  transpose_tiles(b.v.data(), length, width, cleared(b.v_tiles, padded));
+  cleared(b.dk, padded);
+  cleared(b.dv, padded);
   for (std::int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-    load_query_head<T>(args, head, begin, rows);
-    for (std::int64_t t = 0; t < args.sequence_length; ++t)
-      backward_query(args, head, begin, t, rows);
-    store_rows<T>(args.dq_TNH, head, begin, rows.dq);
+    for (std::int64_t begin = 0; begin < length; begin += kTile) {
+      backward_query_tile<T>(args, query_tile(args.document_start_T, sequence, begin, length), head,
+                             width, b);
+    }
   }
-  store_rows<T>(args.dk_TMH, kv_head, begin, rows.dk);
-  store_rows<T>(args.dv_TMH, kv_head, begin, rows.dv);
+  store_rows<T>(b.dk.data(), width, args.dk_TMH, kv_head, sequence, sequence + length);
+  store_rows<T>(b.dv.data(), width, args.dv_TMH, kv_head, sequence, sequence + length);
 }
 
-}  // namespace
-
-void attention_forward(Stream& stream, const AttentionForwardArgs& args) {
-  stream.run_host([=] {
-    const std::int64_t heads = args.q_TNH.shape[1];
-    const std::int64_t tiles = (args.sequence_length + kTile - 1) / kTile;
-    const std::int64_t sequences = args.q_TNH.shape[0] / args.sequence_length;
-    visit_float(args.q_TNH.dtype, [&]<class T>() {
-      parallel_for(sequences * heads * tiles, [&](std::int64_t item) {
-        const std::int64_t sequence_begin = item / (heads * tiles) * args.sequence_length;
-        const std::int64_t begin = sequence_begin + item % tiles * kTile;
-        const std::int64_t end = std::min(begin + kTile, sequence_begin + args.sequence_length);
-        forward_tile<T>(args, item / tiles % heads, begin, end);
-      });
+void attend(const AttentionForwardArgs& args) {
+  const std::int64_t heads = args.q_TNH.shape[1];
+  visit_float(args.q_TNH.dtype, [&]<class T>() {
+    parallel_for(args.q_TNH.shape[0] / args.sequence_length * heads, [&](std::int64_t item) {
+      forward_item<T>(args, item / heads * args.sequence_length, item % heads);
     });
   });
+}
+
+void attend_gradient(const AttentionBackwardArgs& args) {
+  const std::int64_t heads = args.k_TMH.shape[1];
+  visit_float(args.q_TNH.dtype, [&]<class T>() {
+    parallel_for(args.q_TNH.shape[0] / args.sequence_length * heads, [&](std::int64_t item) {
+      backward_item<T>(args, item / heads * args.sequence_length, item % heads);
+    });
+  });
+}
+
+}  // namespace frugal::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace frugal::cpu {
+
+HWY_EXPORT(attend);
+HWY_EXPORT(attend_gradient);
+
+void attention_forward(Stream& stream, const AttentionForwardArgs& args) {
+  stream.run_host([=] { HWY_DYNAMIC_DISPATCH(attend)(args); });
 }
 
 void attention_backward_input(Stream& stream, const AttentionBackwardArgs& args) {
-  stream.run_host([=] {
-    const std::int64_t kv_heads = args.k_TMH.shape[1];
-    const std::int64_t sequences = args.q_TNH.shape[0] / args.sequence_length;
-    visit_float(args.q_TNH.dtype, [&]<class T>() {
-      parallel_for(sequences * kv_heads, [&](std::int64_t item) {
-        backward_item<T>(args, item % kv_heads, item / kv_heads * args.sequence_length);
-      });
-    });
-  });
+  stream.run_host([=] { HWY_DYNAMIC_DISPATCH(attend_gradient)(args); });
 }
 
 }  // namespace frugal::cpu
+#endif  // HWY_ONCE
