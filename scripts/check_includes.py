@@ -44,7 +44,7 @@ FENCES = [
     (r"^mpi\.h$", ["comm/mpi/"]),
     (r"^nccl.*\.h$", ["comm/nccl/"]),
     (r"^(cuda|cublas|cudnn|curand|nvtx3/|nvrtc).*", ["kernels/cuda/", "comm/nccl/"]),
-    (r"^(dnnl|oneapi/dnnl).*", ["kernels/cpu/matmul"]),
+    (r"^(dnnl|oneapi/dnnl).*", ["kernels/cpu/matmul", "tests/bench/matmul"]),
     (r"^yaml-cpp/.*", ["trainer/config/"]),
     (r"(^google/protobuf/.*|\.pb\.h$)", ["trainer/checkpoint/", "trainer/metrics/"]),
 ]
