@@ -65,9 +65,16 @@ struct ForwardBuffers {
   HWY_ALIGN float scores[kTile * kTile];
 };
 
+// What one query has summed over the keys so far.
+struct RunningSum {
+  float& largest;
+  float& total;
+  float* out;
+  std::int64_t width;
+};
+
 // Turns the scores of one query with a tile of keys into weights; rescales what it summed so far.
-void weigh_keys(float* row, const Visible& visible, float scale, float& largest, float& total,
-                float* out, std::int64_t width) {
+void weigh_keys(float* row, const Visible& visible, float scale, const RunningSum& so_far) {
   const F32 d;
   const auto step = static_cast<std::int64_t>(hn::Lanes(d));
   if (visible.none()) {
@@ -81,8 +88,8 @@ void weigh_keys(float* row, const Visible& visible, float scale, float& largest,
     hn::StoreU(masked, d, row + i);
     return masked;
   });
-  const float new_max = std::isnan(tile_max) ? tile_max : std::max(largest, tile_max);
-  const float shrink = std::exp(largest - new_max);
+  const float new_max = std::isnan(tile_max) ? tile_max : std::max(so_far.largest, tile_max);
+  const float shrink = std::exp(so_far.largest - new_max);
   const Vec centre = hn::Set(d, new_max);
   Vec sum = hn::Zero(d);
   for (std::int64_t i = 0; i < kTile; i += step) {
@@ -90,10 +97,10 @@ void weigh_keys(float* row, const Visible& visible, float scale, float& largest,
     sum = hn::Add(sum, weight);
     hn::StoreU(weight, d, row + i);
   }
-  total = total * shrink + hn::GetLane(hn::SumOfLanes(d, sum));
-  largest = new_max;
-  for (std::int64_t h = 0; h < width; h += step)
-    hn::StoreU(hn::Mul(hn::LoadU(d, out + h), hn::Set(d, shrink)), d, out + h);
+  so_far.total = so_far.total * shrink + hn::GetLane(hn::SumOfLanes(d, sum));
+  so_far.largest = new_max;
+  for (std::int64_t h = 0; h < so_far.width; h += step)
+    hn::StoreU(hn::Mul(hn::LoadU(d, so_far.out + h), hn::Set(d, shrink)), d, so_far.out + h);
 }
 
 template <class T>
@@ -112,7 +119,7 @@ void forward_tile(const AttentionForwardArgs& args, const QueryTile& queries, st
                  args.q_TNH.shape[2], buffers.scores);
     for (std::int64_t r = 0; r < queries.rows(); ++r) {
       weigh_keys(buffers.scores + r * kTile, {queries, queries.begin + r, key}, args.scale,
-                 buffers.largest[r], buffers.total[r], out + r * width, width);
+                 {buffers.largest[r], buffers.total[r], out + r * width, width});
     }
     multiply_add({buffers.scores, kTile, 1}, {buffers.v.data() + key * width, width},
                  queries.rows(), std::min(kTile, queries.end - key), out);

@@ -106,7 +106,7 @@ void matmul(benchmark::State& state, const Product& p, DType dtype) {
 
 }  // namespace
 
-// GPT-2 124M on 256 tokens; the head in one chunk of 166.
+// GPT-2 124M on 256 tokens, the head in one chunk of 166; a model 2048 wide on 512 tokens.
 void register_matmul_benches() {
   static constexpr Product kProducts[] = {
       {"qkv_forward", 256, 768, 768, false, true, false},
@@ -121,6 +121,9 @@ void register_matmul_benches() {
       {"head_forward", 166, 50304, 768, false, true, false},
       {"head_input", 166, 768, 50304, false, false, false},
       {"head_weight", 50304, 768, 166, true, false, true},
+      {"wide_forward", 512, 2048, 2048, false, true, false},
+      {"wide_input", 512, 2048, 2048, false, false, false},
+      {"wide_weight", 2048, 2048, 512, true, false, true},
   };
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
     for (const Product& product : kProducts) {

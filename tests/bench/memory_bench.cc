@@ -49,6 +49,7 @@ template <class Op>
 void add(const std::string& name, DType dtype, int full, int full_f32, const Op& op) {
   const auto run = [=](benchmark::State& state) {
     const auto stream = make_stream({}, "bench");
+    op(*stream, dtype);  // makes the tensors it needs
     for (auto _ : state) op(*stream, dtype);
     const double bytes =
         static_cast<double>(kCount) *
