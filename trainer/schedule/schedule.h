@@ -90,9 +90,15 @@ Schedule insert_grad_reductions(Schedule schedule);
 // finishes with overlap on and off.
 void validate(const Schedule& schedule);
 
+struct TimedAction {
+  Action action;
+  double begin = 0, end = 0;
+};
+
 struct ScheduleReport {
   double makespan = 0;
-  std::vector<double> busy;  // computing time, by rank
+  std::vector<std::vector<TimedAction>> timeline;  // the computations, by rank
+  std::vector<double> busy;                        // computing time, by rank
   // Largest number of micro-batches that a stage holds at once, by stage, in the order of its
   // rank's program: memory is taken and given back in that order, and a receive takes it too.
   std::vector<int> peak_until_input;   // from the forward (or its receive) to the input gradient
@@ -113,6 +119,11 @@ ScheduleReport simulate(const Schedule& schedule, const std::vector<ActionCosts>
 // RG...: see text.cc.
 std::string to_text(const Schedule& schedule);
 Schedule from_text(std::string_view text);  // throws ScheduleError with line and column
+
+// The timeline for people, one line per rank, three columns a unit of time: F for forward, b for
+// input gradient, w for weight gradient, each with its micro-batch, '.' where the rank waits. Cut
+// at `width` columns.
+std::string draw(const ScheduleReport& report, int width);
 
 // Splits layers into `stages` consecutive, non-empty parts so that the most expensive part is as
 // cheap as possible; among equals the split whose parts are most alike. Returns the number of

@@ -52,6 +52,7 @@ class Simulation {
 
   ScheduleReport run() {
     report_.busy.assign(static_cast<std::size_t>(schedule_.ranks()), 0.0);
+    report_.timeline.resize(static_cast<std::size_t>(schedule_.ranks()));
     for (bool moved = true; moved;) {
       moved = false;
       for (std::size_t q = 0; q < queues_.size(); ++q) {
@@ -138,6 +139,8 @@ class Simulation {
     queue.free_at = std::max(queue.free_at, *ready) + cost_of(action);
     computed_[{action.kind, action.stage, action.microbatch}] = queue.free_at;
     report_.busy[static_cast<std::size_t>(rank)] += cost_of(action);
+    report_.timeline[static_cast<std::size_t>(rank)].push_back(
+        {action, queue.free_at - cost_of(action), queue.free_at});
     report_.makespan = std::max(report_.makespan, queue.free_at);
     ++queue.head;
     return true;

@@ -1,0 +1,89 @@
+#include "trainer/engine/checkpointing.h"
+
+#include <charconv>
+#include <chrono>
+#include <filesystem>
+
+#include "trainer/engine/run_identity.h"
+
+namespace frugal {
+namespace {
+
+std::int64_t number_in(const CheckpointReader& reader, const std::string& key) {
+  const auto& state = reader.info().state;
+  const auto found = state.find(key);
+  std::int64_t out = 0;
+  const std::string text = found == state.end() ? "" : found->second;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+  if (error != std::errc() || end != text.data() + text.size() || out < 0) {
+    fail(ErrorKind::kData, reader.directory(), ": state '", key, "' is '", text,
+         "', not a count; resume from another checkpoint");
+  }
+  return out;
+}
+
+}  // namespace
+
+Progress load_checkpoint(const CheckpointReader& reader, RankModel& model) {
+  for (const TensorRun& run : model.state_runs(false)) {
+    for (const TensorSlice& slice : slices_of_run(run)) reader.read(slice);
+  }
+  model.restored();
+  return {.step = reader.info().step,
+          .tokens = number_in(reader, "tokens"),
+          .skipped = number_in(reader, "skipped"),
+          .skipped_in_a_row = number_in(reader, "skipped_in_a_row")};
+}
+
+bool save_checkpoint(const CheckpointFacts& facts, const RankModel& model, const Progress& progress,
+                     ProcessGroup& world, std::string& error) {
+  const Config& config = model.config();
+  CheckpointWriter writer(
+      facts.root, {.step = progress.step,
+                   .run_id = facts.run_id,
+                   .layout = layout_text(config.parallelism),
+                   .config = dump_config(config),
+                   .identity = run_identity(config, facts.tokenizer_digest, facts.data_digest),
+                   .state = {{"tokens", std::to_string(progress.tokens)},
+                             {"skipped", std::to_string(progress.skipped)},
+                             {"skipped_in_a_row", std::to_string(progress.skipped_in_a_row)}}});
+  for (const TensorRun& run : model.state_runs(true)) {
+    for (TensorSlice& slice : slices_of_run(run)) writer.add(std::move(slice));
+  }
+  if (!writer.commit(world, error)) return false;
+  if (world.rank() == 0) {
+    remove_old_checkpoints(facts.root, config.checkpoint.keep_last, config.checkpoint.keep_every);
+  }
+  return true;
+}
+
+std::string checkpoint_to_resume(const CheckpointConfig& config, const std::string& root,
+                                 ProcessGroup& world,
+                                 const std::function<void(std::string_view)>& say) {
+  if (config.resume == "auto") return find_usable_checkpoint(root, world, say).value_or("");
+  if (config.resume != "never") return config.resume;
+  if (world.rank() == 0 && !list_checkpoints(root).empty()) {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    const std::string aside = concat(
+        root, ".before-", std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+    std::error_code failed;
+    std::filesystem::rename(root, aside, failed);
+    if (failed) fail(ErrorKind::kData, root, ": cannot be put aside: ", failed.message());
+    say(concat("checkpoint.resume is never: older checkpoints are now in ", aside));
+  }
+  world.host_barrier();
+  return "";
+}
+
+void check_identity(const CheckpointReader& reader, const Config& config,
+                    const CheckpointFacts& facts) {
+  const auto differences = identity_differences(
+      reader.info().identity, run_identity(config, facts.tokenizer_digest, facts.data_digest));
+  if (differences.empty()) return;
+  std::string text;
+  for (const std::string& line : differences) text += "\n  " + line;
+  fail(ErrorKind::kData, reader.directory(),
+       ": this checkpoint is of another run; restore these values, or set another run.name:", text);
+}
+
+}  // namespace frugal

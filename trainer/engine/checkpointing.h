@@ -1,0 +1,46 @@
+// Between the rank model and its checkpoints. All calls are collective over the world.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/engine/rank_model.h"
+
+namespace frugal {
+
+// What the loop itself goes on from.
+struct Progress {
+  std::int64_t step = 0;    // updates tried
+  std::int64_t tokens = 0;  // target tokens seen
+  std::int64_t skipped = 0, skipped_in_a_row = 0;
+};
+
+// Fills tensors of the model and returns where to go on. Throws Error(kData) when a tensor is
+// missing or does not fit.
+Progress load_checkpoint(const CheckpointReader& reader, RankModel& model);
+
+// Everything of a run that its checkpoints share.
+struct CheckpointFacts {
+  std::string root;  // of step-XXXXXXXX folders
+  std::string run_id;
+  std::string tokenizer_digest, data_digest;
+};
+
+// False: not written, and why; older checkpoints stay.
+bool save_checkpoint(const CheckpointFacts& facts, const RankModel& model, const Progress& progress,
+                     ProcessGroup& world, std::string& error);
+
+// The checkpoint that checkpoint.resume names, or an empty string for a fresh start. `never` puts
+// older checkpoints aside, so that they are neither lost nor resumed. say: rank 0 alone.
+std::string checkpoint_to_resume(const CheckpointConfig& config, const std::string& root,
+                                 ProcessGroup& world,
+                                 const std::function<void(std::string_view)>& say);
+
+// Throws Error(kData), field by field, when the run is another one.
+void check_identity(const CheckpointReader& reader, const Config& config,
+                    const CheckpointFacts& facts);
+
+}  // namespace frugal

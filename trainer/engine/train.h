@@ -1,0 +1,42 @@
+// The main job: from a config to a trained model, through any number of starts.
+#pragma once
+
+#include <memory>
+
+#include "comm/process_group.h"
+#include "trainer/config/config.h"
+#include "trainer/data/tokenizer.h"
+
+namespace frugal {
+
+// Where a rank runs.
+struct RankPlace {
+  int local_rank = 0;  // among the ranks of this host
+  int local_size = 1;
+  int process_ranks = 1;  // ranks that are threads of this process
+};
+
+// A config that is ready to run: resolved, its vocabulary known.
+struct TrainingRun {
+  Config config;
+  std::shared_ptr<const Tokenizer> tokenizer;
+};
+
+// Reads the tokenizer and resolves the config for world_size ranks. Throws ConfigError,
+// Error(kData).
+TrainingRun prepare_training(Config config, int world_size);
+
+// How a training ended.
+enum class TrainingEnd {
+  kFinished,  // train.steps updates are done
+  kStopped,   // a signal; a checkpoint holds everything
+};
+
+// One rank's part. Collective. Rank 0 writes the run folder (README, "Run folder"). Resumes as
+// checkpoint.resume says. Throws Error(kUsage): ranks with different configs, folder in use;
+// kPreflight: too little memory; kData: unusable data or checkpoint, also when a checkpoint asked
+// for by a signal could not be written; kDiverged; kCommunication.
+TrainingEnd train(const TrainingRun& run, std::unique_ptr<ProcessGroup> world,
+                  const RankPlace& place);
+
+}  // namespace frugal

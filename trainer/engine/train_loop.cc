@@ -1,0 +1,289 @@
+#include "trainer/engine/train_loop.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numbers>
+
+#include "fmt/format.h"
+#include "trainer/engine/generate.h"
+#include "trainer/engine/run_identity.h"
+#include "trainer/engine/signals.h"
+#include "trainer/metrics/flops.h"
+#include "trainer/optim/learning_rate.h"
+
+namespace frugal {
+namespace {
+
+LoaderOptions loader_options(const TrainingRun& run, const std::vector<DataSourceConfig>& sources) {
+  const Config& config = run.config;
+  LoaderOptions out{
+      .sources = {},
+      .tokenizer_digest = run.tokenizer->digest(),
+      .token_bytes = {},
+      .vocab_size = config.model.vocab_size.value(),
+      .micro_batch_size = config.batch.micro_batch_size,
+      .microbatches_per_step = config.batch.global_batch_size / config.batch.micro_batch_size,
+      .sequence_length = config.data.sequence_length,
+      .document_mask = config.data.document_mask,
+      .shuffle = true,
+      .seed = config.seed};
+  for (const DataSourceConfig& source : sources)
+    out.sources.push_back({source.path, source.weight});
+  return out;
+}
+
+// Keeps the batch that the model reads from until the next.
+BatchSource batches_of(const DataLoader& loader, std::int64_t step) {
+  return [&loader, step, batch = std::make_shared<Batch>()](int index) {
+    *batch = loader.microbatch(step, index);
+    return HostMicrobatch{batch->inputs, batch->targets, batch->document_start};
+  };
+}
+
+std::size_t resident_peak() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::size_t>(usage.ru_maxrss) * 1024;
+}
+
+std::size_t host_memory() {
+  return static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) *
+         static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace
+
+TrainLoop::TrainLoop(const TrainingRun& run, DeviceMesh& mesh, const RankPlace& place,
+                     RunFolder& folder)
+    : run_(run),
+      config_(run.config),
+      mesh_(mesh),
+      place_(place),
+      folder_(folder),
+      control_(make_stream({}, "control", StreamMode::kInline)) {
+  open_data();
+  facts_ = {.root = folder.checkpoints(),
+            .run_id = folder.run_id(),
+            .tokenizer_digest = run.tokenizer->digest(),
+            .data_digest = train_data_->digest()};
+  model_ = std::make_unique<RankModel>(config_, mesh_);
+  resume();
+  open_metrics();
+}
+
+void TrainLoop::say(std::string_view line) {
+  if (mesh_.world().rank() != 0) return;
+  if (metrics_) {
+    metrics_->say(line);
+  } else {
+    fmt::print("{}\n", line);
+    std::fflush(stdout);
+  }
+}
+
+void TrainLoop::open_data() {
+  train_data_ = make_loader(loader_options(run_, config_.data.train));
+  if (config_.eval.interval == 0) return;
+  LoaderOptions options = loader_options(run_, config_.data.validation);
+  options.microbatches_per_step = config_.eval.batches;
+  options.shuffle = false;
+  for (int id = 0; id < run_.tokenizer->vocab_size(); ++id) {
+    options.token_bytes.push_back(static_cast<int>(run_.tokenizer->bytes_of(id).size()));
+  }
+  options.token_bytes.resize(static_cast<std::size_t>(options.vocab_size), 0);
+  validation_data_ = make_loader(options);
+  for (int m = 0; m < config_.eval.batches; ++m) {
+    validation_bytes_ += validation_data_->microbatch(0, m).target_bytes;
+  }
+}
+
+void TrainLoop::resume() {
+  const std::string from = checkpoint_to_resume(config_.checkpoint, facts_.root, mesh_.world(),
+                                                [this](std::string_view line) { say(line); });
+  if (from.empty()) {
+    model_->initialize(config_.seed);
+    return;
+  }
+  const CheckpointReader reader(from);
+  check_identity(reader, config_, facts_);
+  progress_ = load_checkpoint(reader, *model_);
+  saved_step_ = config_.checkpoint.resume == "auto" ? progress_.step : -1;
+  std::string line = fmt::format("resumed at step {} from {}", progress_.step, from);
+  const auto changes = config_changes(reader.info().config, dump_config(config_));
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    line += (i == 0 ? "; changed: " : ", ") + changes[i];
+  }
+  say(line);
+}
+
+void TrainLoop::open_metrics() {
+  mesh_.world().host_barrier();  // the peak is measured while the others sleep
+  if (mesh_.world().rank() == 0) {
+    const int own = compute_threads();
+    set_compute_threads(available_cores());
+    const int hosts = std::max(1, mesh_.world().size() / place_.local_size);
+    peak_flops_ = hosts * measure_matmul_peak(config_.precision.compute == "bf16");
+    set_compute_threads(own);
+    metrics_ = std::make_unique<MetricsWriter>(
+        MetricsWriter::Options{.run_dir = folder_.path(),
+                               .total_steps = config_.train.steps,
+                               .resume_step = progress_.step,
+                               .console_interval = config_.logging.interval,
+                               .tensorboard = config_.logging.tensorboard});
+    metrics_->say(fmt::format(
+        "{}: {:.2f}M parameters, {}, {}, {} sequences in an epoch", folder_.path(),
+        static_cast<double>(parameter_count(config_.model)) * 1e-6, config_.precision.compute,
+        layout_text(config_.parallelism), train_data_->sequences()));
+  }
+  mesh_.world().host_barrier();
+}
+
+bool TrainLoop::due(int interval) const {
+  return interval > 0 && (progress_.step % interval == 0 || progress_.step == config_.train.steps);
+}
+
+TrainingEnd TrainLoop::run() {
+  if (progress_.step >= config_.train.steps) {
+    say(fmt::format("nothing to do: step {} of {} is done; raise train.steps to go on",
+                    progress_.step, config_.train.steps));
+    return TrainingEnd::kFinished;
+  }
+  Requests requests;
+  while (progress_.step < config_.train.steps && !requests.stop) {
+    const auto begin = Clock::now();
+    const StepResult result = update();
+    const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    requests = agree();
+    report(result, seconds, requests);
+    count(result);
+    if (due(config_.eval.interval)) evaluate();
+    if (due(config_.sample.interval)) sample();
+    if (due(config_.checkpoint.interval) || requests.save) save();
+  }
+  if (saved_step_ != progress_.step && !save()) {
+    fail(ErrorKind::kData, facts_.root, ": the last step, ", progress_.step,
+         ", could not be saved; free some space and start again");
+  }
+  if (metrics_) metrics_->flush();
+  if (progress_.step >= config_.train.steps) {
+    say(fmt::format("finished: {} steps, {} tokens; everything is in {}", progress_.step,
+                    progress_.tokens, folder_.path()));
+    return TrainingEnd::kFinished;
+  }
+  say(fmt::format("stopped at step {} as a signal asked; the same command goes on from there",
+                  progress_.step));
+  return TrainingEnd::kStopped;
+}
+
+StepResult TrainLoop::update() {
+  const std::int64_t step = progress_.step + 1;
+  const float rate =
+      learning_rate_at(config_.optimizer, config_.scheduler, config_.train.steps, step);
+  // Skipped updates do not count for the optimizer's bias correction.
+  const StepResult result =
+      model_->train_step(step - progress_.skipped, rate, batches_of(*train_data_, step - 1));
+  progress_.step = step;
+  progress_.tokens += result.target_tokens;
+  return result;
+}
+
+void TrainLoop::count(const StepResult& result) {
+  progress_.skipped_in_a_row = result.skipped ? progress_.skipped_in_a_row + 1 : 0;
+  if (!result.skipped) return;
+  ++progress_.skipped;
+  say(fmt::format("step {}: the gradient is not finite, no update was made ({} in all)",
+                  progress_.step, progress_.skipped));
+  if (progress_.skipped_in_a_row <= config_.train.max_skipped_updates) return;
+  if (metrics_) metrics_->flush();
+  fail(ErrorKind::kDiverged, "step ", progress_.step, ": ", progress_.skipped_in_a_row,
+       " updates in a row had a gradient that is not finite (train.max_skipped_updates is ",
+       config_.train.max_skipped_updates,
+       "); lower optimizer.learning_rate and resume from the last checkpoint");
+}
+
+void TrainLoop::report(const StepResult& result, double seconds, const Requests& requests) {
+  if (!metrics_) return;
+  const double rate = static_cast<double>(result.target_tokens) / seconds;
+  const double flops = training_flops_per_token(config_.model, config_.data.sequence_length) * rate;
+  metrics_->step({.step = progress_.step,
+                  .loss = result.loss,
+                  .grad_norm = result.grad_norm,
+                  .learning_rate = learning_rate_at(config_.optimizer, config_.scheduler,
+                                                    config_.train.steps, progress_.step),
+                  .tokens = progress_.tokens,
+                  .tokens_per_second = rate,
+                  .step_time_s = seconds,
+                  .mfu = flops / peak_flops_,
+                  .peak_bytes = requests.host_bytes,
+                  .total_bytes = host_memory(),
+                  .skipped = result.skipped});
+}
+
+void TrainLoop::evaluate() {
+  const EvalResult result = model_->evaluate(batches_of(*validation_data_, 0));
+  if (!metrics_) return;
+  const double nats = static_cast<double>(result.loss) * static_cast<double>(result.target_tokens);
+  metrics_->eval(
+      {.step = progress_.step,
+       .loss = result.loss,
+       .bits_per_byte = nats / std::numbers::ln2 /
+                        static_cast<double>(std::max<std::int64_t>(validation_bytes_, 1))});
+}
+
+void TrainLoop::sample() {
+  std::vector<std::vector<std::int32_t>> prompts;
+  for (const std::string& prompt : config_.sample.prompts) {
+    auto& ids = prompts.emplace_back();
+    if (prompt.empty()) ids.push_back(run_.tokenizer->end_of_text());
+    run_.tokenizer->encode(prompt, ids);
+  }
+  const auto texts = generate(*model_, prompts,
+                              {.max_new_tokens = config_.sample.max_new_tokens,
+                               .temperature = config_.sample.temperature,
+                               .top_k = config_.sample.top_k,
+                               .top_p = config_.sample.top_p,
+                               .seed = config_.seed,
+                               .end_of_text = run_.tokenizer->end_of_text()});
+  if (!metrics_) return;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    metrics_->sample(progress_.step, config_.sample.prompts[i], run_.tokenizer->decode(texts[i]));
+  }
+}
+
+TrainLoop::Requests TrainLoop::agree() {
+  const SignalRequests own = take_signal_requests();
+  constexpr std::size_t kUnit = std::size_t{1} << 20U;  // MiB fit 32 bits
+  const std::size_t share = resident_peak() / static_cast<std::size_t>(place_.process_ranks);
+  std::array<std::int32_t, 3> votes{own.stop ? 1 : 0, own.save ? 1 : 0,
+                                    static_cast<std::int32_t>(share / kUnit)};
+  mesh_.world().all_reduce({reinterpret_cast<std::byte*>(votes.data()), {3}, DType::kI32, {}},
+                           ReduceOp::kSum, *control_);
+  control_->synchronize();
+  const int hosts = std::max(1, mesh_.world().size() / place_.local_size);
+  return {.stop = votes[0] > 0,
+          .save = votes[1] > 0,
+          .host_bytes = static_cast<std::size_t>(votes[2] / hosts) * kUnit};
+}
+
+bool TrainLoop::save() {
+  if (metrics_) metrics_->flush();
+  const auto begin = Clock::now();
+  std::string error;
+  if (!save_checkpoint(facts_, *model_, progress_, mesh_.world(), error)) {
+    say(
+        fmt::format("step {}: the checkpoint was not written: {}; the run goes on with the last "
+                    "good one",
+                    progress_.step, error));
+    return false;
+  }
+  saved_step_ = progress_.step;
+  say(fmt::format("step {}: checkpoint written in {:.1f} s", progress_.step,
+                  std::chrono::duration<double>(Clock::now() - begin).count()));
+  return true;
+}
+
+}  // namespace frugal

@@ -1,0 +1,65 @@
+// The loop of train.h, one object per rank and start.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "trainer/data/loader.h"
+#include "trainer/engine/checkpointing.h"
+#include "trainer/engine/run_folder.h"
+#include "trainer/engine/train.h"
+#include "trainer/metrics/metrics.h"
+
+namespace frugal {
+
+class TrainLoop {
+ public:
+  // Opens everything and resumes. Collective.
+  TrainLoop(const TrainingRun& run, DeviceMesh& mesh, const RankPlace& place, RunFolder& folder);
+  TrainingEnd run();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  struct Requests {
+    bool stop = false, save = false;
+    std::size_t host_bytes = 0;  // resident memory of the ranks of one host
+  };
+
+  void open_data();
+  void resume();
+  void open_metrics();
+  void say(std::string_view line);
+  StepResult update();
+  void count(const StepResult& result);
+  void report(const StepResult& result, double seconds, const Requests& requests);
+  void evaluate();
+  void sample();
+  // Ranks agree at the step boundary.
+  Requests agree();
+  // True when the newest step is safe.
+  bool save();
+  bool due(int interval) const;
+
+  const TrainingRun& run_;
+  const Config& config_;
+  DeviceMesh& mesh_;
+  RankPlace place_;
+  RunFolder& folder_;
+  CheckpointFacts facts_;
+  std::unique_ptr<DataLoader> train_data_, validation_data_;
+  std::int64_t validation_bytes_ = 0;
+  std::unique_ptr<Stream> control_;
+  std::unique_ptr<RankModel> model_;
+  std::unique_ptr<MetricsWriter> metrics_;  // rank 0
+  Progress progress_;
+  std::int64_t saved_step_ = -1;
+  double peak_flops_ = 0;  // of all hosts
+  bool first_report_ = true;
+};
+
+}  // namespace frugal
