@@ -51,7 +51,9 @@ struct PairHash {
   }
 };
 
-// Sennrich et al. 2016: merges the most frequent pair of neighbours, again and again.
+// Sennrich et al. 2016: merges the most frequent pair of neighbours, again and again. A merged pair
+// never comes up again, nor does another pair that spells the same token: until a piece of text is
+// one token, what happens inside it depends on its bytes alone.
 class MergeLearner {
  public:
   explicit MergeLearner(const WordCounts& counts) {
@@ -78,14 +80,14 @@ class MergeLearner {
       queue_.pop();
       const auto found = pairs_.find(top.pair);
       if (found == pairs_.end() || found->second.count <= 0) continue;
-      const std::string merged = tables_.tokens[top.pair.first] + tables_.tokens[top.pair.second];
+      std::string merged = tables_.tokens[top.pair.first] + tables_.tokens[top.pair.second];
       if (merged.size() > kMaxTokenBytes) continue;
       if (found->second.count != top.count) {
         // It has become rarer since. (Where it became more frequent, it was queued again.)
         if (found->second.count < top.count) queue_.push({found->second.count, top.pair});
         continue;
       }
-      merge(top.pair, add_token(merged), std::move(found->second.words));
+      merge(top.pair, add_token(std::move(merged)), std::move(found->second.words));
       return true;
     }
     return false;
@@ -104,7 +106,6 @@ class MergeLearner {
   };
   struct Pair {
     std::int64_t count = 0;
-    bool merged = false;
     std::vector<std::size_t> words;  // each that has or had it, perhaps more than once
   };
   struct Candidate {
@@ -115,11 +116,9 @@ class MergeLearner {
     }
   };
 
-  // Two merges may spell the same token: it has one id.
-  std::int32_t add_token(const std::string& bytes) {
-    const auto [found, is_new] = ids_.emplace(bytes, vocab_size());
-    if (is_new) tables_.tokens.push_back(bytes);
-    return found->second;
+  std::int32_t add_token(std::string bytes) {
+    tables_.tokens.push_back(std::move(bytes));
+    return vocab_size() - 1;
   }
 
   void change(const TokenPair& pair, std::int64_t by, std::size_t word) {
@@ -139,10 +138,10 @@ class MergeLearner {
   }
 
   void merge(const TokenPair& pair, std::int32_t token, std::vector<std::size_t> words) {
-    // A pair may come up again when another merge spells one of its tokens: the rule is there.
-    if (!std::exchange(pairs_[pair].merged, true)) tables_.merges.push_back(pair);
+    tables_.merges.push_back(pair);
     for (const std::size_t index : words) merge_in_word(pair, token, index);
     apply_changes();
+    pairs_.erase(pair);
   }
 
   void merge_in_word(const TokenPair& pair, std::int32_t token, std::size_t index) {
@@ -153,7 +152,6 @@ class MergeLearner {
         tokens[kept++] = tokens[i];
         continue;
       }
-      change(pair, -count, index);
       if (kept > 0) {
         change({tokens[kept - 1], pair.first}, -count, index);
         change({tokens[kept - 1], token}, count, index);
@@ -169,7 +167,6 @@ class MergeLearner {
   }
 
   BpeTables tables_;
-  std::unordered_map<std::string, std::int32_t> ids_;
   std::vector<Word> words_;
   std::unordered_map<TokenPair, Pair, PairHash> pairs_;
   std::unordered_map<TokenPair, std::int64_t, PairHash> changes_;  // of the merge at hand

@@ -62,6 +62,20 @@ TEST(SourceMix, CountsEverySampleOfASourceOnce) {
   }
 }
 
+TEST(SourceMix, APointOnABoundaryBelongsToTheNextSource) {
+  const double step = 0x9E3779B9p0;  // where sample 1 falls, in units of 2^-32
+  for (const int beyond : {0, 1}) {
+    const SourceMix mix(std::vector<double>{step + beyond, 0x1p32 - step - beyond});
+    EXPECT_EQ(mix.sample(0).source, 0);
+    EXPECT_EQ(mix.sample(1).source, beyond == 0 ? 1 : 0);
+    std::vector<std::int64_t> next(2);
+    for (std::int64_t n = 0; n < 100; ++n) {
+      const MixedSample sample = mix.sample(n);
+      ASSERT_EQ(sample.index, next[sample.source]++) << n;
+    }
+  }
+}
+
 TEST(SourceMix, KeepsToTheWeightsAtAnyTime) {
   const std::vector<double> weights = {1.0, 2.0, 7.0};
   const SourceMix mix(weights);

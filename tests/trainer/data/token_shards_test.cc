@@ -143,6 +143,18 @@ TEST(TokenShards, ValidationBeginsWithADocumentWhereItCan) {
   }
 }
 
+TEST(TokenShards, ValidationBeginsWithTheNearestDocument) {
+  const ScratchDir dir;
+  const std::vector<std::string> files = {dir.write("a", text_of(860)), dir.write("b", text_of(35)),
+                                          dir.write("c", text_of(35)), dir.write("d", text_of(70))};
+  DataBuildOptions options = options_for(dir / "out");
+  options.validation_fraction = 0.1;
+  build_token_shards(files, options);
+  const TokenShards validation = TokenShards::open(dir / "out/validation");
+  EXPECT_EQ(validation.text_bytes(), text_of(35).size() + text_of(70).size());
+  EXPECT_EQ(validation.documents(), 2);
+}
+
 TEST(TokenShards, BuildRefusesWhatCannotBe) {
   const ScratchDir dir;
   const std::vector<std::string> files = {dir.write("a", text_of(10))};
