@@ -97,7 +97,7 @@ void build_folder(std::span<const std::string_view> texts, const std::string& di
                   const Tokenizer& tokenizer, const DataBuildOptions& options, Progress& progress) {
   const int encoders = std::max(options.threads, 1);
   TextPieces pieces(texts, std::size_t{1} << 20);
-  InOrder results(4 * encoders);
+  InOrder results(std::int64_t{4} * encoders);
   ShardWriter writer(dir, tokenizer, options.shard_tokens);
   const std::int32_t end_of_text = tokenizer.end_of_text();
   const auto encode = [&] {
@@ -163,6 +163,7 @@ void build_token_shards(std::span<const std::string> files, const DataBuildOptio
   const Tokenizer tokenizer = Tokenizer::load(options.tokenizer_dir);
   const std::vector<MappedFile> mapped(files.begin(), files.end());
   std::vector<std::string_view> texts;
+  texts.reserve(mapped.size());
   for (const MappedFile& file : mapped) texts.push_back(file.text());
   const ValidationSplit split = split_validation(texts, options.validation_fraction);
 

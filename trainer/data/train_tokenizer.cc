@@ -87,7 +87,7 @@ class MergeLearner {
         if (found->second.count < top.count) queue_.push({found->second.count, top.pair});
         continue;
       }
-      merge(top.pair, add_token(std::move(merged)), std::move(found->second.words));
+      merge(top.pair, add_token(std::move(merged)));
       return true;
     }
     return false;
@@ -137,7 +137,8 @@ class MergeLearner {
     changes_.clear();
   }
 
-  void merge(const TokenPair& pair, std::int32_t token, std::vector<std::size_t> words) {
+  void merge(const TokenPair& pair, std::int32_t token) {
+    const std::vector<std::size_t> words = std::move(pairs_[pair].words);
     tables_.merges.push_back(pair);
     for (const std::size_t index : words) merge_in_word(pair, token, index);
     apply_changes();
@@ -186,6 +187,7 @@ void train_tokenizer(std::span<const std::string> files, const std::string& dir,
   };
   const std::vector<MappedFile> mapped(files.begin(), files.end());
   std::vector<std::string_view> texts;
+  texts.reserve(mapped.size());
   for (const MappedFile& file : mapped) texts.push_back(file.text());
   const WordCounts counts = count_words(texts, std::max(options.threads, 1));
   report(fmt::format("{} different words", counts.size()));

@@ -73,9 +73,15 @@ std::size_t contraction(std::string_view text) {
 // The end of the run of one class that starts at `at`.
 std::size_t run_end(std::string_view text, std::size_t at, CharClass char_class) {
   while (at < text.size()) {
-    const Char next = char_at(text, at);
-    if (next.char_class != char_class) break;
-    at += next.bytes;
+    const auto byte = static_cast<std::uint8_t>(text[at]);
+    if (byte < 0x80) {
+      if (kAscii[byte] != char_class) break;
+      ++at;
+    } else {
+      const Char next = wide_char(text, at);
+      if (next.char_class != char_class) break;
+      at += next.bytes;
+    }
   }
   return at;
 }

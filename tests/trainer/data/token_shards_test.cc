@@ -246,7 +246,7 @@ TEST_F(DamagedShards, EveryFlippedByteIsFound) {
 
 TEST_F(DamagedShards, TokenBeyondTheVocabulary) {
   std::string damaged = read_whole(shard(0));
-  damaged[sizeof(ShardHeader) + 2 * 5 + 1] = '\x7f';
+  damaged[sizeof(ShardHeader) + 11] = '\x7f';
   replace(0, damaged);
   const TokenShards shards = TokenShards::open(train_);
   Tokens tokens(5);
