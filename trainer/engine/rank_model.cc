@@ -62,13 +62,16 @@ RankModel::RankModel(const Config& config, DeviceMesh& mesh, const std::optional
       memory_.gradients);
   make_optimizer(dims);
   make_microbatches(dims);
-  executor_ = std::make_unique<PipelineExecutor>(schedule_, stages,
-                                                 RankResources{.compute = *compute_,
-                                                               .pipeline = *pipeline_,
-                                                               .reduce = *reduce_,
-                                                               .scratch = scratch_,
-                                                               .mesh = mesh_,
-                                                               .params = params_});
+  make_inference();
+  const RankResources resources{.compute = *compute_,
+                                .pipeline = *pipeline_,
+                                .reduce = *reduce_,
+                                .scratch = scratch_,
+                                .mesh = mesh_,
+                                .params = params_};
+  executor_ = std::make_unique<PipelineExecutor>(schedule_, stages, resources);
+  eval_executor_ = std::make_unique<PipelineExecutor>(eval_schedule_, stages, resources);
+  logits_executor_ = std::make_unique<PipelineExecutor>(logits_schedule_, stages, resources);
 }
 
 MemoryPlan RankModel::plan(const Config& config, int world_rank) {
@@ -76,6 +79,8 @@ MemoryPlan RankModel::plan(const Config& config, int world_rank) {
   RankModel model(config, mesh, std::nullopt);
   // One step on null tensors shows how much scratch the layers take.
   model.executor_->run(model.microbatches_, model.reducer_.get());
+  const std::vector<std::int64_t> tokens(static_cast<std::size_t>(config.batch.micro_batch_size));
+  model.logits_executor_->run(model.logits_microbatch(tokens), nullptr);
   return {.weights = model.memory_.weights.used(),
           .gradients = model.memory_.gradients.used(),
           .optimizer = model.memory_.optimizer.used(),
@@ -116,16 +121,16 @@ std::vector<Stage*> RankModel::make_stages(const ModelDimensions& dims) {
 }
 
 void RankModel::make_optimizer(const ModelDimensions& dims) {
-  const auto pieces = make_shard_plan(params_, mesh_.coordinate(Axis::kData),
-                                      mesh_.size(Axis::kData), config_.parallelism.zero_stage == 0);
+  pieces_ = make_shard_plan(params_, mesh_.coordinate(Axis::kData), mesh_.size(Axis::kData),
+                            config_.parallelism.zero_stage == 0);
   std::vector<OptimizerPiece> updated;
-  for (const ShardPiece& piece : pieces) {
+  for (const ShardPiece& piece : pieces_) {
     updated.push_back({.weight_N = piece_weight(params_, piece),
                        .grad_N = piece_grad(params_, piece),
                        .decay = params_.entry(piece.param).spec.decay});
   }
   optimizer_ = std::make_unique<AdamW>(config_.optimizer, std::move(updated), memory_.optimizer);
-  grad_norm_ = std::make_unique<GradNorm>(norm_layout(dims, pieces), mesh_, memory_.optimizer);
+  grad_norm_ = std::make_unique<GradNorm>(norm_layout(dims, pieces_), mesh_, memory_.optimizer);
 }
 
 GradNormLayout RankModel::norm_layout(const ModelDimensions& dims,
@@ -189,25 +194,19 @@ void RankModel::initialize(std::uint64_t seed) {
   compute_->synchronize();
 }
 
-// Copies the step's micro-batches in; returns how many targets count.
-std::int64_t RankModel::load(const BatchSource& batches) {
-  std::int64_t count = 0;
+// Copies a micro-batch in; returns how many targets count.
+std::int64_t RankModel::load(int microbatch, const HostMicrobatch& batch) {
   const auto copy = [](std::span<const std::int32_t> from, const Tensor& to) {
     if (to.data == nullptr) return;
     FRUGAL_CHECK(static_cast<std::int64_t>(from.size()) == to.numel(), "a micro-batch of ",
                  from.size(), " tokens");
     std::copy(from.begin(), from.end(), to.as<std::int32_t>());
   };
-  for (int m = 0; m < microbatches(); ++m) {
-    const HostMicrobatch batch = batches(mesh_.coordinate(Axis::kData) * microbatches() + m);
-    const auto i = static_cast<std::size_t>(m);
-    copy(batch.inputs, ids_[i]);
-    copy(batch.targets, targets_[i]);
-    copy(batch.document_start, document_starts_[i]);
-    count += std::count_if(batch.targets.begin(), batch.targets.end(),
-                           [](std::int32_t id) { return id >= 0; });
-  }
-  return count;
+  const auto i = static_cast<std::size_t>(microbatch);
+  copy(batch.inputs, ids_[i]);
+  copy(batch.targets, targets_[i]);
+  copy(batch.document_start, document_starts_[i]);
+  return std::ranges::count_if(batch.targets, [](std::int32_t id) { return id >= 0; });
 }
 
 // Sums over lanes along one tree; every rank gets the same.
@@ -240,7 +239,10 @@ void RankModel::gather_weights() {
 StepResult RankModel::train_step(std::int64_t update, float learning_rate,
                                  const BatchSource& batches) {
   StepResult result;
-  const std::int64_t own_tokens = load(batches);
+  std::int64_t own_tokens = 0;
+  for (int m = 0; m < microbatches(); ++m) {
+    own_tokens += load(m, batches(mesh_.coordinate(Axis::kData) * microbatches() + m));
+  }
   ops::fill(*compute_, lane_losses_, 0.0F);
   executor_->run(microbatches_, reducer_.get());
   reducer_->finish(*compute_, *reduce_);

@@ -6,9 +6,11 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "comm/device_mesh.h"
+#include "trainer/checkpoint/checkpoint.h"
 #include "trainer/config/config.h"
 #include "trainer/engine/executor.h"
 #include "trainer/engine/stage.h"
@@ -40,6 +42,11 @@ struct StepResult {
   bool skipped = false;            // the gradient was not finite: no update was made
 };
 
+struct EvalResult {
+  float loss = 0.0F;  // mean over the target tokens
+  std::int64_t target_tokens = 0;
+};
+
 // The memory of a rank; counting arenas for a plan.
 struct RankMemory {
   Arena weights, gradients, optimizer, activations;
@@ -59,6 +66,21 @@ class RankModel {
   // One update: forward, backward, sums over ranks, clipping, AdamW. update counts from 1.
   StepResult train_step(std::int64_t update, float learning_rate, const BatchSource& batches);
 
+  // Loss of micro-batches 0 .. config.eval.batches - 1, the same bits on every layout.
+  EvalResult evaluate(const BatchSource& batches);
+  // Logits over the vocabulary of the token that follows each sequence. 1 to micro_batch_size
+  // sequences of 1 to sequence_length tokens; every rank gives the same ones and gets all logits.
+  std::vector<std::vector<float>> next_token_logits(
+      std::span<const std::vector<std::int32_t>> sequences);
+
+  // Optimizer state and float32 weights as runs of the global tensors "KIND/PARAMETER", kind being
+  // master, exp_avg or exp_avg_sq. saved: what this rank writes to a checkpoint; over all ranks
+  // every element once. Otherwise: what it must read from one, before restored().
+  std::vector<TensorRun> state_runs(bool saved) const;
+  // Makes the weights out of the state that was read.
+  void restored();
+
+  const Config& config() const { return config_; }
   const ParamStore& params() const { return params_; }
   const Schedule& schedule() const { return schedule_; }
 
@@ -71,7 +93,12 @@ class RankModel {
   void make_microbatches(const ModelDimensions& dims);
   GradNormLayout norm_layout(const ModelDimensions& dims,
                              const std::vector<ShardPiece>& pieces) const;
-  std::int64_t load(const BatchSource& batches);
+  std::int64_t load(int microbatch, const HostMicrobatch& batch);
+  int eval_microbatches() const;  // of one pipeline at once
+  int eval_rounds() const;
+  void make_inference();
+  std::span<const Microbatch> logits_microbatch(std::span<const std::int64_t> tokens);
+  void reduce_eval(EvalResult& result, std::int64_t own_tokens);
   void reduce_losses(StepResult& result, std::int64_t own_tokens);
   void gather_weights();
   int microbatches() const;  // of one pipeline in one step
@@ -86,12 +113,16 @@ class RankModel {
   Schedule schedule_;
   std::vector<std::unique_ptr<Stage>> stages_;
   std::unique_ptr<GradReducer> reducer_;
+  std::vector<ShardPiece> pieces_;  // what the optimizer updates here
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<GradNorm> grad_norm_;
-  std::unique_ptr<PipelineExecutor> executor_;
-  std::vector<Microbatch> microbatches_;
+  Schedule eval_schedule_, logits_schedule_;  // forwards alone
+  std::unique_ptr<PipelineExecutor> executor_, eval_executor_, logits_executor_;
+  std::vector<Microbatch> microbatches_, logits_microbatch_;
   std::vector<Tensor> ids_, targets_, document_starts_;  // by micro-batch, i32 [tokens]
   Tensor lane_losses_;  // f32 [lanes of all data ranks]: own ones filled
+  Tensor eval_losses_;  // f32 [micro-batches of an evaluation, all data ranks]: own ones filled
+  Tensor logits_;       // f32 [micro_batch_size, vocab]
 };
 
 }  // namespace frugal

@@ -84,6 +84,7 @@ HeadLayer::ChunkStatistics HeadLayer::chunk_loss(LayerContext& ctx, ConstTensor 
 
 void HeadLayer::forward(LayerContext& ctx, ConstTensor x, Tensor, const Stash&) const {
   if (ctx.training) return;
+  if (!ctx.microbatch.logit_tokens.empty()) return token_logits(ctx, x);
   const Workspace::Mark mark(ctx.scratch);
   const ConstTensor normed =
       normed_tokens(ctx, x, norm_.scratch_statistics(ctx.scratch, x.shape[0]));
@@ -133,20 +134,24 @@ void HeadLayer::backward_input(LayerContext& ctx, ConstTensor, Tensor dx,
   norm_.backward_input(ctx, {.dx_TD = dx, .dy_TD = dnormed, .x_TD = stash.input}, stats);
 }
 
-void HeadLayer::next_token_logits(LayerContext& ctx, ConstTensor x, std::int64_t token,
-                                  Tensor logits_V) const {
+void HeadLayer::token_logits(LayerContext& ctx, ConstTensor x) const {
   const Workspace::Mark mark(ctx.scratch);
   const ConstTensor normed =
       normed_tokens(ctx, x, norm_.scratch_statistics(ctx.scratch, x.shape[0]));
   const std::int64_t rows = dims_.vocab_rows();
   const Tensor local = ctx.scratch.allocate({rows}, DType::kF32);
   const Tensor all = ctx.scratch.allocate({rows * dims_.tensor_size}, DType::kF32);
-  ops::matmul(ctx.compute, {.out_MN = local.reshape({1, rows}),
-                            .a = normed.slice(token, token + 1),
-                            .b = ctx.params.weight(weight_),
-                            .transpose_b = true});
-  ctx.tensor_group.all_gather(local, all, ctx.compute);
-  ops::cast(ctx.compute, logits_V, all.slice(0, dims_.vocab));
+  const auto tokens = ctx.microbatch.logit_tokens;
+  for (std::size_t b = 0; b < tokens.size(); ++b) {
+    ops::matmul(ctx.compute, {.out_MN = local.reshape({1, rows}),
+                              .a = normed.slice(tokens[b], tokens[b] + 1),
+                              .b = ctx.params.weight(weight_),
+                              .transpose_b = true});
+    ctx.tensor_group.all_gather(local, all, ctx.compute);
+    const auto row = static_cast<std::int64_t>(b);
+    ops::cast(ctx.compute, ctx.microbatch.logits_BV.slice(row, row + 1).reshape({dims_.vocab}),
+              all.slice(0, dims_.vocab));
+  }
 }
 
 }  // namespace frugal

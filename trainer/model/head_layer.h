@@ -22,11 +22,6 @@ class HeadLayer final : public Layer {
   bool fuses_backward() const override { return true; }
   double cost() const override;
 
-  // Logits of one token of the micro-batch over the whole vocabulary: logits_V f32 [vocab] written
-  // (=). Enqueued; for sampling.
-  void next_token_logits(LayerContext& ctx, ConstTensor x, std::int64_t token,
-                         Tensor logits_V) const;
-
  private:
   // Per-token statistics of one chunk over the whole vocabulary.
   struct ChunkStatistics {
@@ -34,6 +29,8 @@ class HeadLayer final : public Layer {
   };
 
   std::int64_t chunk_tokens() const;
+  // The logits of Microbatch::logit_tokens, over the whole vocabulary on every tensor rank.
+  void token_logits(LayerContext& ctx, ConstTensor x) const;
   // x through the norm, all tokens, in scratch.
   ConstTensor normed_tokens(LayerContext& ctx, ConstTensor x, const NormStatistics& stats) const;
   // Logits of tokens [begin, end) into scratch, and their losses into losses_T.

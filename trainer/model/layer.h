@@ -56,6 +56,10 @@ struct Microbatch {
   ConstTensor document_start_T;  // i32; not given without document mask
   Tensor loss_1;                 // f32: the head adds the sum of the tokens' losses to it
   float loss_scale = 1.0F;       // gradient of the objective with respect to one token's loss
+  // Given in generation, instead of a loss: the head writes (=) the logits of token
+  // logit_tokens[b] to row b. f32 [rows, vocab].
+  std::span<const std::int64_t> logit_tokens;
+  Tensor logits_BV;
 };
 
 struct LayerContext {
