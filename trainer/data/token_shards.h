@@ -46,16 +46,19 @@ class TokenShards {
 struct DataBuildOptions {
   std::string tokenizer_dir;
   std::string output_dir;             // gets train/ and validation/
-  double validation_fraction = 0.05;  // of the tokens, from the end of the input, cut at a document
-                                      // boundary where there is one
+  double validation_fraction = 0.05;  // of the bytes, from the end of the input; validation_split.h
+                                      // says where the cut is
   int threads = 1;
   std::int64_t shard_tokens = std::int64_t{1} << 27;
-  std::function<void(std::string_view)> progress;
+  std::function<void(std::string_view)> progress;  // one line a second; may be empty. Called from
+                                                   // another thread, never from two at once
 };
 
-// Tokenises text files (documents are separated by end_of_text; each file is at least one
-// document), in parallel, with output that does not depend on the number of threads. Writes to a
-// temporary folder and renames, so a half-made output is never taken for a whole one.
+// Tokenises text files into documents, each followed by end_of_text. A document ends where a file
+// ends and where the text says "<|endoftext|>"; a file without text is none. Runs in parallel, with
+// output that does not depend on the number of threads. Writes to output_dir/.building and renames,
+// so a half-made output is never taken for a whole one. Throws Error(kUsage) if train/ or
+// validation/ is there already, Error(kData) for a file that cannot be read or a disk that is full.
 void build_token_shards(std::span<const std::string> files, const DataBuildOptions& options);
 
 }  // namespace frugal

@@ -1,0 +1,226 @@
+#include "trainer/data/tokenizer.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "nlohmann/json.hpp"
+#include "tests/trainer/data/scratch.h"
+
+namespace frugal {
+namespace {
+
+using nlohmann::json;
+
+TEST(Tokenizer, LearnsAndWritesWhatTheGoldenSays) {
+  for (const int threads : {1, 3}) {
+    const ScratchDir dir;
+    const std::vector<std::string> files = {golden_dir() + "/training.txt"};
+    train_tokenizer(files, dir / "tokenizer",
+                    TokenizerTrainingOptions{.vocab_size = 640, .threads = threads});
+    EXPECT_EQ(read_whole(dir / "tokenizer/tokenizer.json"),
+              read_whole(golden_dir() + "/tokenizer.json"));
+  }
+}
+
+TEST(Tokenizer, EncodesAsHuggingFaceDoes) {
+  const Tokenizer tokenizer = Tokenizer::load(golden_dir());
+  const json cases = json::parse(read_whole(golden_dir() + "/cases.json"));
+  ASSERT_GT(cases.size(), 50U);
+  for (const json& item : cases) {
+    const auto text = item["text"].get<std::string>();
+    const auto expected = item["ids"].get<std::vector<std::int32_t>>();
+    EXPECT_EQ(encode(tokenizer, text), expected) << text;
+    EXPECT_EQ(tokenizer.decode(expected), text);
+  }
+}
+
+TEST(Tokenizer, RandomBytesComeBack) {
+  const Tokenizer tokenizer = Tokenizer::load(golden_dir());
+  std::mt19937 generator(5);
+  for (int round = 0; round < 300; ++round) {
+    std::string text;
+    const int range = round % 2 == 0 ? 256 : 'z' + 1;  // any bytes, or mostly words and spaces
+    for (int i = 0; i < round; ++i) text += static_cast<char>(generator() % range);
+    EXPECT_EQ(tokenizer.decode(encode(tokenizer, text)), text);
+  }
+}
+
+TEST(Tokenizer, BytesOfIdsAddUpToTheText) {
+  const Tokenizer tokenizer = Tokenizer::load(golden_dir());
+  EXPECT_EQ(tokenizer.vocab_size(), 640);
+  EXPECT_EQ(tokenizer.end_of_text(), 639);
+  EXPECT_EQ(tokenizer.bytes_of(639), "");
+  EXPECT_EQ(tokenizer.decode(std::vector{tokenizer.end_of_text()}), "<|endoftext|>");
+  const std::string text = read_whole(golden_dir() + "/training.txt");
+  std::size_t bytes = 0;
+  for (const std::int32_t id : encode(tokenizer, text)) bytes += tokenizer.bytes_of(id).size();
+  EXPECT_EQ(bytes, text.size());
+  for (const std::int32_t id : {-1, 640}) {
+    expect_has(error_of(ErrorKind::kData, [&] { tokenizer.decode(std::vector{id}); }),
+               "not one of the tokenizer's 0 to 639");
+  }
+}
+
+TEST(Tokenizer, ALongWordTakesNoQuadraticTime) {
+  const Tokenizer tokenizer = Tokenizer::load(golden_dir());
+  std::string text;
+  while (text.size() < 3'000'000) text += "abathethe";
+  EXPECT_EQ(tokenizer.decode(encode(tokenizer, text)), text);
+}
+
+TEST(Tokenizer, DigestChangesWithWhatDecidesTheEncoding) {
+  const json file = json::parse(read_whole(golden_dir() + "/tokenizer.json"));
+  const std::string digest = Tokenizer::from_json(file.dump(), "a").digest();
+  EXPECT_EQ(digest.size(), 32U);
+  EXPECT_EQ(Tokenizer::from_json(file.dump(4), "b").digest(), digest);  // spaces do not count
+
+  json merges = file;
+  std::swap(merges["model"]["merges"][0], merges["model"]["merges"][1]);
+  EXPECT_NE(Tokenizer::from_json(merges.dump(), "c").digest(), digest);
+  json ids = file;
+  std::swap(ids["model"]["vocab"]["a"], ids["model"]["vocab"]["b"]);
+  EXPECT_NE(Tokenizer::from_json(ids.dump(), "d").digest(), digest);
+}
+
+TEST(Tokenizer, ReadsMergesAsPairsToo) {
+  json file = json::parse(read_whole(golden_dir() + "/tokenizer.json"));
+  const std::string digest = Tokenizer::from_json(file.dump(), "a").digest();
+  for (json& merge : file["model"]["merges"]) {
+    const auto text = merge.get<std::string>();
+    const std::size_t space = text.find(' ');
+    merge = json::array({text.substr(0, space), text.substr(space + 1)});
+  }
+  EXPECT_EQ(Tokenizer::from_json(file.dump(), "b").digest(), digest);
+}
+
+TEST(Tokenizer, OfEqualPairsTheLeftmostMerges) {
+  const ScratchDir dir;
+  const std::vector<std::string> files = {dir.write("text", "aa aa aa")};
+  train_tokenizer(files, dir / "t", TokenizerTrainingOptions{.vocab_size = 258});
+  const Tokenizer tokenizer = Tokenizer::load(dir / "t");
+  ASSERT_EQ(tokenizer.bytes_of(256), "aa");
+  const std::int32_t a = encode(tokenizer, "a")[0];
+  std::vector<std::int32_t> expected(50, 256);
+  expected.push_back(a);
+  EXPECT_EQ(encode(tokenizer, std::string(101, 'a')), expected);
+}
+
+TEST(Tokenizer, RunsOfOneLetterAreCountedRight) {
+  const ScratchDir dir;
+  // (a, a) stands there 2 + 2 + 1 + 1 times, (a, b) 4 times; then (aa, a) twice.
+  const std::vector<std::string> files = {dir.write("text", "aaa\naaa\nab\nab\nab\nab\naa\naa")};
+  train_tokenizer(files, dir / "t", TokenizerTrainingOptions{.vocab_size = 260});
+  const Tokenizer tokenizer = Tokenizer::load(dir / "t");
+  EXPECT_EQ(tokenizer.bytes_of(256), "aa");
+  EXPECT_EQ(tokenizer.bytes_of(257), "ab");
+  EXPECT_EQ(tokenizer.bytes_of(258), "aaa");
+}
+
+struct Refusal {
+  const char* name;
+  const char* says;
+  void (*damage)(json& file);
+};
+
+void PrintTo(const Refusal& refusal, std::ostream* out) {
+  *out << refusal.name;
+}
+
+class TokenizerRefuses : public testing::TestWithParam<Refusal> {};
+
+TEST_P(TokenizerRefuses, WithAReason) {
+  json file = json::parse(read_whole(golden_dir() + "/tokenizer.json"));
+  GetParam().damage(file);
+  const std::string message =
+      error_of(ErrorKind::kData, [&] { Tokenizer::from_json(file.dump(), "x/tokenizer.json"); });
+  expect_has(message, "x/tokenizer.json: ");
+  expect_has(message, GetParam().says);
+}
+
+json& model(json& file) {
+  return file["model"];
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, TokenizerRefuses,
+    testing::Values(
+        Refusal{"NotAnObject", "no /model/vocab", [](json& f) { f = json::array(); }},
+        Refusal{"NoMerges", "no /model/merges", [](json& f) { model(f).erase("merges"); }},
+        Refusal{"WordPiece", "/model/type is \"WordPiece\"",
+                [](json& f) { model(f)["type"] = "WordPiece"; }},
+        Refusal{"Dropout", "/model/dropout is 0.1", [](json& f) { model(f)["dropout"] = 0.1; }},
+        Refusal{"Normalizer", "unknown setting /normalizer/type",
+                [](json& f) {
+                  f["normalizer"] = {{"type", "NFC"}};
+                }},
+        Refusal{"OtherPattern", "/pre_tokenizer/use_regex is false",
+                [](json& f) { f["pre_tokenizer"]["use_regex"] = false; }},
+        Refusal{"MissingSetting", "/model/fuse_unk is missing",
+                [](json& f) { model(f).erase("fuse_unk"); }},
+        Refusal{"UnknownSetting", "unknown setting /model/new",
+                [](json& f) { model(f)["new"] = 1; }},
+        Refusal{"SecondSpecial", "unknown setting /added_tokens/1",
+                [](json& f) { f["added_tokens"].push_back(f["added_tokens"][0]); }},
+        Refusal{"SpecialElsewhere", "<|endoftext|> has id 5",
+                [](json& f) { f["added_tokens"][0]["id"] = 5; }},
+        Refusal{"HoleInIds", "token id 640 is not one of 0 to 639",
+                [](json& f) { model(f)["vocab"]["a"] = 640; }},
+        Refusal{"NegativeId", "token id -1", [](json& f) { model(f)["vocab"]["a"] = -1; }},
+        Refusal{"TwiceTheSameId", "two tokens have the id",
+                [](json& f) { model(f)["vocab"]["a"] = model(f)["vocab"]["b"]; }},
+        Refusal{"NotByteLevel", "stands for no byte",
+                [](json& f) {
+                  model(f)["vocab"]["\u4e2d"] = model(f)["vocab"]["a"];
+                  model(f)["vocab"].erase("a");
+                }},
+        Refusal{"ByteMissing", "no token for byte 97",
+                [](json& f) {
+                  model(f)["vocab"]["xyzzy"] = model(f)["vocab"]["a"];
+                  model(f)["vocab"].erase("a");
+                }},
+        Refusal{"TooLongToken", "has 2000 bytes",
+                [](json& f) {
+                  model(f)["vocab"][std::string(2000, 'x')] = model(f)["vocab"]["a"];
+                  model(f)["vocab"].erase("a");
+                }},
+        Refusal{"MergeOfUnknown", "not in the vocabulary",
+                [](json& f) { model(f)["merges"][3] = "qqq z"; }},
+        Refusal{"MergeIntoUnknown", "merge into one that is not in the vocabulary",
+                [](json& f) { model(f)["merges"][3] = "q z"; }},
+        Refusal{"MergeOfOne", "not a pair", [](json& f) { model(f)["merges"][3] = "q"; }},
+        Refusal{"MergeTwice", "stands there twice",
+                [](json& f) { model(f)["merges"][3] = model(f)["merges"][2]; }}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(Tokenizer, RefusesDamagedAndMissingFiles) {
+  const std::string text = read_whole(golden_dir() + "/tokenizer.json");
+  for (std::size_t size = 0; size + 2 < text.size(); size += 997) {
+    expect_has(error_of(ErrorKind::kData, [&] { Tokenizer::from_json(text.substr(0, size), "x"); }),
+               "no /model/vocab");
+  }
+  expect_has(
+      error_of(ErrorKind::kData, [] { Tokenizer::from_json(std::string(1 << 20, '['), "x"); }),
+      "nested too deeply");
+  const ScratchDir dir;
+  expect_has(error_of(ErrorKind::kData, [&] { Tokenizer::load(dir / "none"); }),
+             "none/tokenizer.json: cannot open: No such file");
+}
+
+TEST(Tokenizer, TrainingRefusesWhatCannotBe) {
+  const ScratchDir dir;
+  const std::vector<std::string> files = {dir.write("text", "a b c")};
+  const auto train = [&](int size) {
+    train_tokenizer(files, dir / "t", TokenizerTrainingOptions{.vocab_size = size});
+  };
+  expect_has(error_of(ErrorKind::kUsage, [&] { train(256); }), "choose from 257");
+  expect_has(error_of(ErrorKind::kUsage, [&] { train(1000); }), "no more than 259 tokens");
+  EXPECT_FALSE(std::filesystem::exists(dir / "t"));
+  train(257);
+  const std::vector<std::string> missing = {dir / "none"};
+  expect_has(error_of(ErrorKind::kData, [&] { train_tokenizer(missing, dir / "u", {}); }),
+             "none: cannot open");
+}
+
+}  // namespace
+}  // namespace frugal
