@@ -166,7 +166,6 @@ class Attempt {
     make_directories(files_, root_);
     remove_leftovers(files_, root_);  // what cannot go does not disturb
     check_system(files_.make_directory(directory_), directory_, "create");
-    check_system(files_.sync_directory(root_), root_, "write");
   }
 
   // All parts are durable: makes them a checkpoint. The rename is the commit point.
