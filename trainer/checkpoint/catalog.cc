@@ -102,6 +102,8 @@ std::optional<std::string> find_usable_checkpoint(
     damaged.push_back(name);
   }
   if (candidates.empty()) return std::nullopt;
+  // A rank that throws ends its peers' calls: rank 0 must have said its last line.
+  world.host_barrier();
   fail(ErrorKind::kData, root, ": none of its ", candidates.size(),
        " checkpoints is usable; bring back a copy, or start over with checkpoint.resume=never");
 }

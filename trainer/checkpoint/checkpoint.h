@@ -71,9 +71,10 @@ class CheckpointWriter {
   void add(TensorSlice slice);
   // Returns true when the checkpoint is committed on every rank's account; false when writing
   // failed (disk full, ...): then `error` says why on every rank, nothing of the attempt is left
-  // behind and older checkpoints are untouched. Throws only for bugs (pieces that do not cover a
-  // tensor exactly once: Error(kInternal) on every rank, before anything is written) and a lost
-  // peer. Holds no copy of the data.
+  // behind and older checkpoints are untouched. Throws only for bugs and a lost peer: pieces that
+  // do not cover a tensor exactly once are Error(kInternal) before anything is written (as
+  // everywhere, a rank whose peer threw first may see Error(kCommunication)). Holds no copy of the
+  // data.
   bool commit(ProcessGroup& world, std::string& error);
 
  private:

@@ -161,31 +161,24 @@ TEST(Reshard, TwoSavesOfOneStateHaveTheSameDataBytes) {
 TEST(Reshard, PiecesThatDoNotMakeWholeTensorsAreABug) {
   const std::string root = fresh_root();
   const auto expect_refused = [&](bool twice) {
-    try {
-      run_ranks_as_threads(2, [&](std::unique_ptr<ProcessGroup> world) {
-        Pieces pieces = make_pieces(small_model(), {Cut::kRuns, world->rank(), 2});
-        fill(pieces);
-        if (world->rank() == 1) {
-          if (twice) pieces.slices.push_back(pieces.slices[2]);
-          if (!twice) pieces.slices.erase(pieces.slices.begin() + 2);
-        }
-        CheckpointWriter writer(root, info_of(1));
-        for (const TensorSlice& slice : pieces.slices) writer.add(slice);
-        std::string error;
-        EXPECT_THROW(
-            {
-              writer.commit(*world, error);
-              ADD_FAILURE() << error;
-            },
-            Error);
-        world->host_barrier();  // keeps the group alive until both have seen it
+    run_ranks_as_threads(2, [&](std::unique_ptr<ProcessGroup> world) {
+      Pieces pieces = make_pieces(small_model(), {Cut::kRuns, world->rank(), 2});
+      fill(pieces);
+      if (world->rank() == 1) {
+        if (twice) pieces.slices.push_back(pieces.slices[2]);
+        if (!twice) pieces.slices.erase(pieces.slices.begin() + 2);
+      }
+      CheckpointWriter writer(root, info_of(1));
+      for (const TensorSlice& slice : pieces.slices) writer.add(slice);
+      std::string error;
+      try {  // nothing leaves this rank, so that its peer sees the same
         writer.commit(*world, error);
-      });
-      ADD_FAILURE() << "not refused";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::kInternal);
-      EXPECT_NE(std::string(error.what()).find("exactly once"), std::string::npos) << error.what();
-    }
+        ADD_FAILURE() << "not refused";
+      } catch (const Error& problem) {
+        EXPECT_EQ(problem.kind(), ErrorKind::kInternal);
+        EXPECT_NE(std::string(problem.what()).find("exactly once"), std::string::npos);
+      }
+    });
     EXPECT_FALSE(fs::exists(root));
   };
   expect_refused(true);
