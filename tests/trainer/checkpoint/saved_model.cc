@@ -1,6 +1,7 @@
 #include "tests/trainer/checkpoint/saved_model.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
@@ -59,6 +60,13 @@ void add_run(Pieces& pieces, const ModelTensor& tensor, const Box& box, const Cu
   run.local.data = pieces.memory.back().get();
   for (const TensorSlice& slice : slices_of_run(run)) pieces.slices.push_back(slice);
 }
+
+// One for each process, since test runs may overlap.
+struct ScratchFolder {
+  const std::string path = concat(testing::TempDir(), "frugal_checkpoint_", getpid());
+  ScratchFolder() { std::filesystem::create_directories(path); }
+  ~ScratchFolder() { std::filesystem::remove_all(path); }
+};
 
 Box part_of(const ModelTensor& tensor, int dimension, int part, int parts) {
   Box box{{}, tensor.global};
@@ -177,16 +185,9 @@ void check_small_model(const std::string& path) {
 }
 
 std::string fresh_root() {
-  const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-  std::string root =
-      testing::TempDir() + "frugal_checkpoint_" + test->test_suite_name() + "_" + test->name();
-  for (char& c : root) {
-    if (c == '/' && &c - root.data() > static_cast<std::ptrdiff_t>(testing::TempDir().size())) {
-      c = '_';
-    }
-  }
-  std::filesystem::remove_all(root);
-  return root;
+  static const ScratchFolder scratch;
+  static int number = 0;
+  return concat(scratch.path, "/", ++number);
 }
 
 std::string read_bytes(const std::string& path) {

@@ -62,7 +62,7 @@ std::vector<Outcome> save_on_threads(int ranks, const std::string& root, std::in
 // Throws unless the checkpoint verifies and holds the small model.
 void check_small_model(const std::string& path);
 
-// An empty folder that the test owns.
+// A path that nothing has yet, removed when the process ends.
 std::string fresh_root();
 
 std::string read_bytes(const std::string& path);
