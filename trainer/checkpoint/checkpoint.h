@@ -27,8 +27,6 @@ struct TensorSlice {
 };
 
 // A run of elements of the row-major order of a box of a global tensor: how ZeRO cuts a parameter.
-// The writer and the reader turn it into at most a few boxes (a partial first row, whole rows, a
-// partial last row).
 struct TensorRun {
   std::string name;
   Shape global;
@@ -37,6 +35,8 @@ struct TensorRun {
   std::int64_t begin = 0, end = 0;  // elements of the box, row-major
   Tensor local;                     // [end - begin], CPU memory
 };
+// The run as a few boxes (a partial first row, whole rows, a partial last row; the same inside rows
+// of more dimensions), views of run.local: add() or read() each of them.
 std::vector<TensorSlice> slices_of_run(const TensorRun& run);
 
 // Everything that is not a tensor. `identity` is what must not change on resume, compared field by
@@ -51,29 +51,44 @@ struct CheckpointInfo {
   std::map<std::string, std::string> state;
 };
 
+class FileOps;  // file_ops.h
+
+struct CheckpointWriterOptions {
+  FileOps* files = nullptr;                  // null: the disk
+  std::int64_t data_file_bytes = 2LL << 30;  // a data file that would grow beyond it is ended
+};
+
 // Collective over world: every rank adds its pieces, then all call commit. The folder
-// root/step-XXXXXXXX appears whole or not at all.
+// root/step-XXXXXXXX appears whole or not at all; where that step has a checkpoint already, the new
+// one is step-XXXXXXXX.2 and so on. One writer at a time under one root, which all nodes share.
 class CheckpointWriter {
  public:
-  CheckpointWriter(std::string root, CheckpointInfo info);
+  // info and root of rank 0 count.
+  CheckpointWriter(std::string root, CheckpointInfo info, CheckpointWriterOptions options = {});
   // Data is read at commit: local must stay valid and unchanged until then. Pieces of one name over
-  // all ranks must cover the tensor exactly once.
+  // all ranks must cover the tensor exactly once. Names: printable ASCII without space, quote,
+  // backslash and at-sign, at most 512 bytes.
   void add(TensorSlice slice);
   // Returns true when the checkpoint is committed on every rank's account; false when writing
   // failed (disk full, ...): then `error` says why on every rank, nothing of the attempt is left
-  // behind and older checkpoints are untouched. Throws only for bugs and a lost peer.
+  // behind and older checkpoints are untouched. Throws only for bugs and a lost peer: pieces that
+  // do not cover a tensor exactly once are Error(kInternal) before anything is written (as
+  // everywhere, a rank whose peer threw first may see Error(kCommunication)). Holds no copy of the
+  // data.
   bool commit(ProcessGroup& world, std::string& error);
 
  private:
   std::string root_;
   CheckpointInfo info_;
+  CheckpointWriterOptions options_;
   std::vector<TensorSlice> slices_;
 };
 
 // One committed checkpoint, opened and its COMMIT, manifest and parts checked. Thread-safe to read.
+// Holds one buffer of a MiB per call, whatever the files say.
 class CheckpointReader {
  public:
-  // Throws Error(kData) saying what is wrong.
+  // Throws Error(kData) saying what is wrong, Error(kPreflight) where this process may not read it.
   explicit CheckpointReader(const std::string& directory);
   ~CheckpointReader();
   CheckpointReader(CheckpointReader&&) noexcept;
@@ -93,20 +108,27 @@ class CheckpointReader {
   };
   std::vector<Entry> tensors() const;
   // Reads every byte and compares every checksum. Throws Error(kData) naming file and byte range.
-  void verify() const;
+  // With shares > 1: only the data files share, share + shares, ...
+  void verify(int share = 0, int shares = 1) const;
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 
-// Committed checkpoints under root, newest first; cheap (COMMIT markers only). Folders being
-// written or damaged are not in it.
+// What `frugal checkpoint inspect` prints: step, run, layout, identity, state, and of every tensor
+// dtype, shape and bytes. Characters that a terminal would obey are replaced.
+std::string describe_checkpoint(const CheckpointReader& reader);
+
+// Paths of committed checkpoints under root, newest first; cheap (COMMIT markers only). Folders
+// being written or damaged are not in it.
 std::vector<std::string> list_checkpoints(const std::string& root);
 
-// Collective. The newest checkpoint under root that opens and verifies; each damaged one before it
-// gives one line through `say` on rank 0 and is renamed aside. nullopt: root holds no checkpoint at
-// all. Throws Error(kData) when there are some and none is usable: never a fresh start.
+// Collective. The path of the newest checkpoint under root that opens and verifies (the ranks share
+// the reading); each damaged one before it gives one line through `say` on rank 0 and is renamed to
+// damaged-step-XXXXXXXX. nullopt: root holds no checkpoint at all. Throws Error(kData) when there
+// are some, also such put aside, and none is usable: never a fresh start. Throws Error(kPreflight)
+// where a checkpoint may not be read.
 std::optional<std::string> find_usable_checkpoint(const std::string& root, ProcessGroup& world,
                                                   const std::function<void(std::string_view)>& say);
 
@@ -116,7 +138,9 @@ std::vector<std::string> identity_differences(const std::map<std::string, std::s
                                               const std::map<std::string, std::string>& run);
 
 // Removes what keep_last and keep_every (steps, 0: none) do not keep, never the newest. Call on one
-// rank.
-void remove_old_checkpoints(const std::string& root, int keep_last, int keep_every);
+// rank, not during a commit. Returns what could not be removed and why; empty when all went well.
+// files: null for the disk.
+std::string remove_old_checkpoints(const std::string& root, int keep_last, int keep_every,
+                                   FileOps* files = nullptr);
 
 }  // namespace frugal
