@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "kernels/core/rng.h"
 #include "kernels/core/threads.h"
 #include "trainer/engine/plan_report.h"
 #include "trainer/engine/train_loop.h"
@@ -23,7 +22,7 @@ void check_same_config(const Config& config, ProcessGroup& world) {
   const auto stream = make_stream({}, "config", StreamMode::kInline);
   std::int32_t own = digest_of(dump_config(config));
   std::vector<std::int32_t> all(static_cast<std::size_t>(world.size()));
-  world.all_gather({reinterpret_cast<std::byte*>(&own), {1}, DType::kI32, {}},
+  world.all_gather(Tensor{reinterpret_cast<std::byte*>(&own), {1}, DType::kI32, {}},
                    {reinterpret_cast<std::byte*>(all.data()), {world.size()}, DType::kI32, {}},
                    *stream);
   stream->synchronize();

@@ -9,6 +9,7 @@
 #include <numbers>
 
 #include "fmt/format.h"
+#include "kernels/core/threads.h"
 #include "trainer/engine/generate.h"
 #include "trainer/engine/run_identity.h"
 #include "trainer/engine/signals.h"
