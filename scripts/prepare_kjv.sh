@@ -26,6 +26,6 @@ if [[ ! -f "$dir/tokenizer/tokenizer.json" || ! -d "$dir/train" ]]; then
   [[ -x "$frugal" ]] || { echo "prepare_kjv: $frugal is not there: build it, or set FRUGAL to the program" >&2; exit 3; }
 fi
 [[ -f "$dir/tokenizer/tokenizer.json" ]] ||
-  "$frugal" tokenizer train --vocab-size "${VOCAB_SIZE:-2048}" --output "$dir/tokenizer" "$text"
-[[ -d "$dir/train" ]] || "$frugal" data build --tokenizer "$dir/tokenizer" --output "$dir" "$text"
+  "$frugal" tokenizer train --vocab-size "${VOCAB_SIZE:-2048}" --output "$dir/tokenizer" --input "$text"
+[[ -d "$dir/train" ]] || "$frugal" data build --tokenizer "$dir/tokenizer" --output "$dir" --input "$text"
 echo "prepare_kjv: $dir is ready"

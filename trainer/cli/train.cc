@@ -1,0 +1,73 @@
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "fmt/format.h"
+#include "trainer/cli/commands.h"
+#include "trainer/engine/plan_report.h"
+#include "trainer/engine/signals.h"
+#include "trainer/engine/train.h"
+
+namespace frugal::cli {
+namespace {
+
+constexpr int kStoppedEarly = 75;  // run me again
+
+struct TrainOptions {
+  std::string config;
+  std::vector<std::string> overrides;
+  int ranks = 1;
+  bool dry_run = false;
+};
+
+// --dry-run shows the whole layout from one process.
+int layout_ranks(const Config& config, int started) {
+  const ParallelismConfig& p = config.parallelism;
+  const int model_ranks = p.pipeline * p.context * p.tensor;
+  return p.data ? *p.data * model_ranks : std::max(started, model_ranks);
+}
+
+int run_train(const TrainOptions& options, World& world) {
+  if (options.ranks > 1 && world.size() > 1) {
+    fail(ErrorKind::kUsage, "--ranks ", options.ranks,
+         " starts ranks as threads of one process; leave it out under mpirun");
+  }
+  const int ranks = world.size() > 1 ? world.size() : options.ranks;
+  Config config = load_config(options.config, options.overrides);
+  const int planned = options.dry_run ? layout_ranks(config, ranks) : ranks;
+  const TrainingRun run = prepare_training(std::move(config), planned);
+  if (options.dry_run) {
+    if (world.rank() == 0) fmt::print("{}", plan_report(run.config));
+    return 0;
+  }
+  install_signal_handlers();
+  if (options.ranks == 1) {
+    const RankPlace place{.local_rank = world.local_rank(), .local_size = world.local_size()};
+    return train(run, world.group(), place) == TrainingEnd::kFinished ? 0 : kStoppedEarly;
+  }
+  std::mutex mutex;
+  std::optional<TrainingEnd> end;
+  run_ranks_as_threads(ranks, [&](std::unique_ptr<ProcessGroup> group) {
+    const RankPlace place{.local_rank = group->rank(), .local_size = ranks, .process_ranks = ranks};
+    const TrainingEnd own = train(run, std::move(group), place);
+    const std::lock_guard lock(mutex);
+    end = own;
+  });
+  return end == TrainingEnd::kFinished ? 0 : kStoppedEarly;
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, Run& run) {
+  auto* command = app.add_subcommand("train", "Train as a config says; resumes by itself");
+  auto options = std::make_shared<TrainOptions>();
+  command->add_option("config", options->config, "YAML file; keys: configs/README.md")->required();
+  command->add_option("overrides", options->overrides, "section.key=value ...");
+  command->add_option("--ranks", options->ranks, "ranks as threads of this process, without mpirun")
+      ->check(CLI::Range(1, 1024));
+  command->add_flag("--dry-run", options->dry_run, "print layout, memory and schedule, and exit");
+  command->callback(
+      [&run, options] { run = [options](World& world) { return run_train(*options, world); }; });
+}
+
+}  // namespace frugal::cli
