@@ -169,7 +169,13 @@ TEST_F(Hostile, Manifests) {
   expect_refused("not readable");
   seal_part(part_bytes_ + '\x07');
   expect_refused("not readable");
-  seal_manifest(std::string(100, '\x0b'));  // groups in groups
+  // Groups in groups, in a field that no message has.
+  const auto nested = [](std::size_t depth) {
+    return std::string(depth, '\x7b') + std::string(depth, '\x7c');
+  };
+  seal_manifest(manifest_bytes_ + nested(16));
+  EXPECT_NO_THROW(CheckpointReader(folder_).verify());
+  seal_manifest(manifest_bytes_ + nested(17));
   expect_refused("not readable");
 }
 
@@ -186,6 +192,12 @@ TEST_F(Hostile, CommitSizes) {
   const std::string other = manifest_.SerializeAsString();
   manifest_.set_step(1);
   seal_manifest(other);
+  expect_refused("belongs to another COMMIT");
+  const std::uint64_t attempt = manifest_.attempt();
+  manifest_.set_attempt(attempt + 1);
+  const std::string another = manifest_.SerializeAsString();
+  manifest_.set_attempt(attempt);
+  seal_manifest(another);
   expect_refused("belongs to another COMMIT");
   std::filesystem::resize_file(folder_ + "/MANIFEST.pb", 1ULL << 40);  // a hole: no disk is used
   expect_refused("more than");
