@@ -12,7 +12,7 @@ shift
 
 program=${FRUGAL:-}
 if [ -z "$program" ]; then
-  built=$(dirname "$0")/../build/release/trainer/frugal
+  built=$(dirname "$0")/../build/release/frugal
   if [ -x "$built" ]; then program=$built; else program=frugal; fi
 fi
 

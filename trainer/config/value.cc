@@ -42,6 +42,13 @@ std::string lower_case(std::string_view text) {
   return out;
 }
 
+// Whole numbers without exponent.
+std::string plain_number_text(double number) {
+  constexpr double kExact = 9007199254740992.0;  // 2^53
+  const bool whole = std::trunc(number) == number && std::abs(number) < kExact;
+  return whole ? number_text(static_cast<std::int64_t>(number)) : number_text(number);
+}
+
 // Words that some YAML readers take for true and false.
 bool is_boolean_word(std::string_view text) {
   static constexpr std::array<std::string_view, 6> kWords{"true", "false", "yes",
@@ -89,8 +96,8 @@ bool fits(const std::vector<T>& value, const Limits& limits) {
 // " from 1 to 4", " of at least 1", " above 0 and below 1"; empty without limits.
 std::string range_text(const Limits& limits) {
   const bool low = std::isfinite(limits.min), high = std::isfinite(limits.max);
-  const std::string min = low ? number_text(limits.min) : "";
-  const std::string max = high ? number_text(limits.max) : "";
+  const std::string min = low ? plain_number_text(limits.min) : "";
+  const std::string max = high ? plain_number_text(limits.max) : "";
   if (low && high && !limits.above_min && !limits.below_max) return " from " + min + " to " + max;
   std::string out;
   if (low) out += (limits.above_min ? " above " : " of at least ") + min;
@@ -152,19 +159,21 @@ std::string found(const Node& node) {
 }
 
 // How the same number is written here, when the text is one in another spelling.
-std::string number_hint(const Node& node) {
+template <class T>
+std::string number_hint(const Node& node, const Limits& limits) {
   if (node.kind != Node::Kind::kScalar) return "";
-  if (!node.plain && parse_number<double>(node.text)) return "; remove the quotes";
+  const auto right = [&](const std::string& text) {
+    const auto number = parse_number<T>(text);
+    return number && fits(*number, limits);
+  };
+  if (right(node.text)) return "; remove the quotes";
   std::string digits = node.text;
   std::erase(digits, '_');
   if (digits.starts_with('+')) digits.erase(0, 1);
   const auto number = parse_number<double>(digits);
   if (!number) return "";
-  constexpr double kExact = 9007199254740992.0;  // 2^53
-  const bool whole = std::trunc(*number) == *number && std::abs(*number) < kExact;
-  const std::string text =
-      whole ? number_text(static_cast<std::int64_t>(*number)) : number_text(*number);
-  return text == node.text ? "" : "; write " + text;
+  const std::string text = plain_number_text(*number);
+  return right(text) ? "; write " + text : "";
 }
 
 std::string bool_hint(const Node& node) {
@@ -213,8 +222,11 @@ std::string hint(const Node& node, const std::string*, const Limits& limits) {
   return node.plain && is_boolean_word(node.text) ? "; put it in quotes if you mean the word" : "";
 }
 template <class T>
-std::string hint(const Node& node, const T*, const Limits&) {
-  return number_hint(node);
+std::string hint(const Node& node, const T*, const Limits& limits) {
+  return number_hint<T>(node, limits);
+}
+std::string hint(const Node& node, const std::optional<int>*, const Limits& limits) {
+  return number_hint<int>(node, limits);
 }
 
 bool needs_quotes(std::string_view text) {
@@ -307,7 +319,10 @@ void read_into(const Node& node, const std::string& key, DataSourceConfig* out,
                                      " in a source; the keys are path, weight");
     }
   }
-  if (node.find("path") == nullptr) problems.add(node.at, key + ": this source has no path");
+  const Node* path = node.find("path");
+  if (path == nullptr || (path->kind == Node::Kind::kScalar && path->text.empty())) {
+    problems.add(node.at, key + ": this source has no path");
+  }
 }
 
 template <class T>

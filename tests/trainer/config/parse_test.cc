@@ -114,7 +114,7 @@ TEST(Parse, WrongValues) {
            {"data: {train: [{path: a, wieght: 1}]}", "there is no key 'wieght' in a source"},
            {"data: {train: [{path: a, weight: 0}]}",
             "data.train.weight: expected a number above 0"},
-           {"data: {train: [{path: \"\"}]}", "data.train: expected a source"},
+           {"data: {train: [{path: \"\"}]}", "data.train: this source has no path"},
            {"parallelism: {stage_layers: 4}", "expected a list like [4, 4]"},
            {"parallelism: {stage_layers: [4, x]}", "found 'x'"},
            {"sample: {prompts: hello}", "expected a list of texts"},

@@ -200,7 +200,7 @@ TEST(Resolve, WhatFits) {
 
 TEST(Resolve, AllProblemsAtOnceAtTheKeyThatTheUserWrote) {
   const std::string message = refusal(3, {"scheduler.min_lr=1"});
-  EXPECT_TRUE(says(message, "a.yaml:5:47: batch.global_batch_size 16 is not"));
+  EXPECT_TRUE(says(message, "a.yaml:5:49: batch.global_batch_size 16 is not"));
   EXPECT_TRUE(says(message, "    batch: {micro_batch_size: 2, global_batch_size: 16}\n"));
   EXPECT_TRUE(says(message, "override 1: scheduler.min_lr is above"));
 }

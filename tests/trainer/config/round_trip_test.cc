@@ -45,11 +45,8 @@ TEST(RoundTrip, EveryConfigBeforeAndAfterResolving) {
     SCOPED_TRACE(file.string());
     Config config = load_config(file.string(), {});
     expect_equal(config, parse(dump_config(config)));
-    for (const int ranks : {4, 8}) {
-      Config copy = config;
-      resolve_config(copy, ranks);
-      expect_equal(copy, parse(dump_config(copy)));
-    }
+    resolve_config(config, 4);
+    expect_equal(config, parse(dump_config(config)));
   }
 }
 

@@ -1,4 +1,7 @@
 // What YAML readers disagree about, and what is too large.
+#include <fstream>
+#include <random>
+
 #include "tests/trainer/config/config_text.h"
 #include "trainer/config/yaml_tree.h"
 
@@ -72,6 +75,43 @@ TEST(Yaml, LimitsAreExact) {
   const std::string seed = "seed: 1\n#";
   EXPECT_EQ(problems_of(seed + std::string(config::kLargestConfig - seed.size(), ' ')), "");
   EXPECT_TRUE(too_large(seed + std::string(config::kLargestConfig - seed.size() + 1, ' ')));
+}
+
+// Damage is a ConfigError or another config, never a crash or another exception.
+TEST(Yaml, RandomDamageIsReported) {
+  std::ifstream in(std::string(FRUGAL_SOURCE_DIR) + "/configs/llama-1b.yaml");
+  const std::string whole((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  ASSERT_GT(whole.size(), 1000U);
+  const std::string special = "{}[]:,&*!|>'\"%@`#-?\n \t\x80\xE2~<=.0n";
+  std::mt19937 random(1);
+  int refused = 0;
+  constexpr int kTrials = 2000;
+  for (int trial = 0; trial < kTrials; ++trial) {
+    std::string text = whole;
+    for (unsigned damage = random() % 4 + 1; damage > 0; --damage) {
+      const std::size_t at = random() % text.size();
+      const char c = special[random() % special.size()];
+      switch (random() % 3) {
+        case 0:
+          text[at] = c;
+          break;
+        case 1:
+          text.insert(at, 1, c);
+          break;
+        default:
+          text.erase(at, random() % 20);
+      }
+    }
+    try {
+      Config config = parse(text);
+      resolve_config(config, 8);
+    } catch (const ConfigError& error) {
+      ++refused;
+      EXPECT_STRNE(error.what(), "");
+    }
+  }
+  EXPECT_GT(refused, kTrials / 4);
+  EXPECT_LT(refused, kTrials);  // damage to comments changes nothing
 }
 
 }  // namespace
