@@ -1,10 +1,11 @@
 // What a run is: plain structs with visible defaults, no behaviour, no globals. Sections and keys
 // are those of the YAML file. An absent optional is `auto` (or, where said, "not set"). schema.cc
-// describes every key once: type, range, choices, text; validation,
-// --help and configs/README.md come from there.
+// describes every key once: type, range, choices, text; reading, checking and configs/README.md
+// come from there.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -66,8 +67,8 @@ struct ParallelismConfig {
   int pipeline = 1, context = 1, tensor = 1, expert = 1;
   std::string schedule = "1f1b";  // gpipe | 1f1b | interleaved_1f1b | zb_h1
   int stages_per_rank = 1;        // interleaved_1f1b: at least 2
-  std::vector<int>
-      stage_layers;    // transformer layers in each stage, in order; empty: split by cost
+  // Transformer layers in each stage, in order; empty: split by cost.
+  std::vector<int> stage_layers;
   int zero_stage = 1;  // 0 | 1
 };
 
@@ -98,10 +99,12 @@ struct SchedulerConfig {
 struct TrainConfig {
   int steps = 100;
   std::string determinism = "run";  // run (D1) | ordered (D2)
-  std::optional<int> lanes;         // auto: the data-parallel size
-  int max_skipped_updates = 10;     // in a row, for a non-finite gradient; one more stops the run
-  std::optional<int>
-      threads;  // OpenMP threads per rank; auto: cores of this host / ranks of this host
+  // The data-parallel size times a power of two; for `ordered` itself a power of two. auto: the
+  // data-parallel size.
+  std::optional<int> lanes;
+  int max_skipped_updates = 10;  // in a row, for a non-finite gradient; one more stops the run
+  // OpenMP threads per rank; auto: cores of this host / ranks of this host.
+  std::optional<int> threads;
 };
 
 struct CheckpointConfig {
@@ -130,6 +133,12 @@ struct LoggingConfig {
   bool tensorboard = true;
 };
 
+// Where a value was written, for messages: "configs/a.yaml:12:5" or "override 2", and the source
+// line with a caret below.
+struct KeyOrigin {
+  std::string place, excerpt;
+};
+
 struct Config {
   RunConfig run;
   std::string device = "auto";  // cpu | cuda | auto
@@ -148,6 +157,10 @@ struct Config {
   EvalConfig eval;
   SampleConfig sample;
   LoggingConfig logging;
+
+  // By "section.key", for the keys that the file or an override sets. Only messages use it: it is
+  // not part of what the run is, and dump_config leaves it out.
+  std::map<std::string, KeyOrigin, std::less<>> origins;
 };
 
 // All problems of a file and its overrides at once; what() is the whole text for the user.

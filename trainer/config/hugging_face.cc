@@ -1,0 +1,227 @@
+#include "trainer/config/hugging_face.h"
+
+#include <algorithm>
+#include <array>
+
+#include "trainer/config/value.h"
+
+namespace frugal::config {
+namespace {
+
+constexpr std::array<std::string_view, 35> kWithoutEffect{"_name_or_path",
+                                                          "architectures",
+                                                          "bos_token_id",
+                                                          "chunk_size_feed_forward",
+                                                          "dtype",
+                                                          "eos_token_id",
+                                                          "gradient_checkpointing",
+                                                          "id2label",
+                                                          "keys_to_ignore_at_inference",
+                                                          "label2id",
+                                                          "max_window_layers",
+                                                          "model_name",
+                                                          "n_ctx",
+                                                          "name_or_path",
+                                                          "output_attentions",
+                                                          "output_hidden_states",
+                                                          "output_past",
+                                                          "pad_token_id",
+                                                          "pretraining_tp",
+                                                          "problem_type",
+                                                          "reorder_and_upcast_attn",
+                                                          "return_dict",
+                                                          "sep_token_id",
+                                                          "summary_activation",
+                                                          "summary_first_dropout",
+                                                          "summary_proj_to_labels",
+                                                          "summary_type",
+                                                          "summary_use_proj",
+                                                          "task_specific_params",
+                                                          "torch_dtype",
+                                                          "torchscript",
+                                                          "transformers_version",
+                                                          "unk_token_id",
+                                                          "use_bfloat16",
+                                                          "use_cache"};
+
+constexpr std::array<Rename, 7> kGpt2Names{{{"n_embd", "hidden_size"},
+                                            {"n_layer", "num_hidden_layers"},
+                                            {"n_head", "num_attention_heads"},
+                                            {"n_positions", "max_position_embeddings"},
+                                            {"n_inner", "intermediate_size"},
+                                            {"layer_norm_epsilon", "rms_norm_eps"},
+                                            {"layer_norm_eps", "rms_norm_eps"}}};
+
+// Ours, where null in a config.json means the default.
+constexpr std::array<std::string_view, 3> kNullIsDefault{"intermediate_size", "num_key_value_heads",
+                                                         "head_dim"};
+
+// A field that is accepted only where it says what is done anyway. allowed: between spaces.
+struct Fixed {
+  std::string_view name, allowed, reason;
+};
+constexpr std::string_view kNoDropout = "training here has no dropout";
+constexpr std::string_view kNoWindow = "attention here sees the whole sequence";
+constexpr std::string_view kNoExperts = "mixtures of experts are not supported yet";
+constexpr std::string_view kDecoder = "models here are decoders of one text";
+constexpr std::array<Fixed, 29> kFixed{{
+    {"attention_dropout", " 0 null ", kNoDropout},
+    {"hidden_dropout", " 0 null ", kNoDropout},
+    {"attn_pdrop", " 0 null ", kNoDropout},
+    {"embd_pdrop", " 0 null ", kNoDropout},
+    {"resid_pdrop", " 0 null ", kNoDropout},
+    {"sliding_window", " null ", kNoWindow},
+    {"use_sliding_window", " false null ", kNoWindow},
+    {"partial_rotary_factor", " 1 null ", "rotary positions here turn the whole head"},
+    {"scale_attn_weights", " true ", "attention here is divided by the root of head_dim"},
+    {"scale_attn_by_inverse_layer_idx", " false ",
+     "attention here has the same scale in all layers"},
+    {"add_cross_attention", " false ", kDecoder},
+    {"is_encoder_decoder", " false ", kDecoder},
+    {"is_decoder", " false true ", kDecoder},
+    {"cross_attention_hidden_size", " null ", kDecoder},
+    {"tie_encoder_decoder", " false ", kDecoder},
+    {"pruned_heads", " null {} ", "every head here is computed"},
+    {"quantization_config", " null ",
+     "weights here are trained in the format of precision.compute"},
+    {"auto_map", " null ", "no code is read from a model's folder"},
+    {"use_qk_norm", " false ", "queries and keys here are not normalised"},
+    {"qk_norm", " false ", "queries and keys here are not normalised"},
+    {"attn_logit_softcapping", " null ", "attention scores here are not capped"},
+    {"final_logit_softcapping", " null ", "logits here are not capped"},
+    {"num_experts", " 0 null ", kNoExperts},
+    {"num_local_experts", " 0 null ", kNoExperts},
+    {"n_routed_experts", " 0 null ", kNoExperts},
+    {"num_experts_per_tok", " 0 null ", kNoExperts},
+    {"num_nextn_predict_layers", " 0 null ", "only the next token is predicted here"},
+    {"kv_lora_rank", " null ", "latent attention is not supported yet"},
+    {"q_lora_rank", " null ", "latent attention is not supported yet"},
+}};
+
+// How a value stands in an allowed list.
+std::string word_of(const Node& node) {
+  if (node.kind == Node::Kind::kNull) return "null";
+  if (node.kind == Node::Kind::kMap && node.entries.empty()) return "{}";
+  if (node.kind != Node::Kind::kScalar) return "[...]";
+  const auto number = as_number(node);
+  if (number && *number == 0.0) return "0";
+  if (number && *number == 1.0) return "1";
+  return node.text;
+}
+
+bool allows(std::string_view allowed, const Node& node) {
+  return allowed.find(" " + word_of(node) + " ") != std::string_view::npos;
+}
+
+// " 0 null " -> "0 or null"
+std::string list_of(std::string_view allowed) {
+  std::string out(allowed.substr(1, allowed.size() - 2));
+  for (auto space = out.find(' '); space != std::string::npos; space = out.find(' ', space + 4)) {
+    out.replace(space, 1, " or ");
+  }
+  return out;
+}
+
+class Translator {
+ public:
+  Translator(std::string_view model_type, Problems& problems)
+      : gpt2_(model_type == "gpt2"), problems_(problems) {}
+
+  void add(const Entry& entry) {
+    if (std::ranges::find(kWithoutEffect, entry.key) != kWithoutEffect.end()) return;
+    if (entry.key == "hidden_act" || entry.key == "activation_function") return activation(entry);
+    if (entry.key == "rope_scaling" || entry.key == "rope_parameters") return rope(entry);
+    if (entry.key == "layer_types") return layer_types(entry);
+    const auto fixed = std::ranges::find(kFixed, entry.key, &Fixed::name);
+    if (fixed != kFixed.end()) return require(entry, fixed->allowed, fixed->reason);
+    Entry ours = entry;
+    const auto renamed = std::ranges::find(kGpt2Names, entry.key, &Rename::theirs);
+    if (gpt2_ && renamed != kGpt2Names.end()) ours.key = renamed->ours;
+    keep(std::move(ours), entry.key);
+  }
+
+  std::vector<Entry> take() { return std::move(entries_); }
+
+ private:
+  void refuse(const Position& at, std::string_view key, const std::string& why) {
+    problems_.add(at, "model." + std::string(key) + ": " + why);
+  }
+
+  void require(const Entry& entry, std::string_view allowed, std::string_view reason) {
+    if (allows(allowed, entry.value)) return;
+    const bool scalar = entry.value.kind == Node::Kind::kScalar;
+    refuse(entry.value.at, entry.key,
+           (scalar ? quoted(entry.value.text) : "this value") + " is not supported: " +
+               std::string(reason) + "; only " + list_of(allowed) + " is accepted");
+  }
+
+  void activation(const Entry& entry) {
+    if (gpt2_) {
+      require(entry, " gelu_new gelu_pytorch_tanh ",
+              "the MLP of gpt2 uses the tanh approximation of GELU");
+    } else {
+      require(entry, " silu swish ", "the MLP of llama uses SiLU");
+    }
+  }
+
+  // null, or a map that says no more than the base of plain rotary positions.
+  void rope(const Entry& entry) {
+    if (entry.value.kind == Node::Kind::kNull) return;
+    if (entry.value.kind != Node::Kind::kMap) {
+      return refuse(entry.value.at, entry.key, "expected null or a map");
+    }
+    for (const Entry& part : entry.value.entries) {
+      const Entry named{entry.key + "." + part.key, part.key_at, part.value};
+      if (part.key == "rope_theta") {
+        keep({"rope_theta", part.key_at, part.value}, named.key);
+      } else if (part.key == "rope_type" || part.key == "type") {
+        require(named, " default ", "rotary positions here are not scaled");
+      } else if (part.key == "partial_rotary_factor") {
+        require(named, " 1 null ", "rotary positions here turn the whole head");
+      } else {
+        refuse(part.key_at, named.key, "is not supported: rotary positions here are not scaled");
+      }
+    }
+  }
+
+  void layer_types(const Entry& entry) {
+    for (const Node& item : entry.value.items) {
+      require({entry.key, entry.key_at, item}, " full_attention ", kNoWindow);
+    }
+  }
+
+  void keep(Entry entry, std::string_view written) {
+    if (entry.value.kind == Node::Kind::kNull &&
+        std::ranges::find(kNullIsDefault, entry.key) != kNullIsDefault.end()) {
+      return;
+    }
+    if (std::ranges::find(entries_, entry.key, &Entry::key) != entries_.end()) {
+      return refuse(entry.key_at, written,
+                    "'" + entry.key + "' is set already, by another name of the same; remove one");
+    }
+    entries_.push_back(std::move(entry));
+  }
+
+  bool gpt2_;
+  Problems& problems_;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace
+
+std::vector<Entry> translate_model(const Node& section, std::string_view model_type,
+                                   Problems& problems) {
+  Translator translator(model_type, problems);
+  for (const Entry& entry : section.entries) translator.add(entry);
+  return translator.take();
+}
+
+std::vector<std::string_view> fields_without_effect() {
+  return {kWithoutEffect.begin(), kWithoutEffect.end()};
+}
+
+std::vector<Rename> gpt2_names() {
+  return {kGpt2Names.begin(), kGpt2Names.end()};
+}
+
+}  // namespace frugal::config
