@@ -44,7 +44,7 @@ constexpr std::array kDTypes = {
 };
 
 std::uint64_t commit_checksum(const CommitBytes& bytes) {
-  return checksum(std::span(bytes).first(offsetof(CommitLayout, xxh3)));
+  return xxh3_64(std::span(bytes).first(offsetof(CommitLayout, xxh3)));
 }
 
 std::string join(const google::protobuf::RepeatedField<std::int64_t>& values) {
@@ -69,7 +69,7 @@ std::string data_file_name(int rank, int file) {
   return fmt::format("data-{:05}-{:03}.safetensors", rank, file);
 }
 
-std::uint64_t checksum(std::span<const std::byte> bytes) {
+std::uint64_t xxh3_64(std::span<const std::byte> bytes) {
   return XXH3_64bits(bytes.data(), bytes.size());
 }
 

@@ -31,7 +31,7 @@ inline constexpr std::string_view kCommitName = "COMMIT";
 std::string part_name(int rank);                 // part-00003.pb
 std::string data_file_name(int rank, int file);  // data-00003-001.safetensors
 
-std::uint64_t checksum(std::span<const std::byte> bytes);  // XXH3, 64 bits
+std::uint64_t xxh3_64(std::span<const std::byte> bytes);  // XXH3, 64 bits
 std::span<const std::byte> bytes_of(std::string_view text);
 
 // Printable ASCII without space, quote, backslash and at-sign; 1 to 512 bytes.

@@ -24,7 +24,7 @@ void read_message(const std::string& path, std::int64_t bytes, std::uint64_t xxh
          " are allowed");
   }
   const std::string content = read_small_file(path, bytes);
-  if (static_cast<std::int64_t>(content.size()) != bytes || checksum(bytes_of(content)) != xxh3) {
+  if (static_cast<std::int64_t>(content.size()) != bytes || xxh3_64(bytes_of(content)) != xxh3) {
     fail(ErrorKind::kData, path, ": damaged (wrong checksum)");
   }
   if (!parse_message(message, content)) fail(ErrorKind::kData, path, ": not readable");
@@ -47,7 +47,7 @@ class PieceReader {
     const auto bytes = std::span(buffer_).first(static_cast<std::size_t>(size));
     if (index == loaded_) return bytes;
     file_.read(position_ + begin, bytes);
-    if (checksum(bytes) != piece_.stored->chunk_xxh3(static_cast<int>(index))) {
+    if (xxh3_64(bytes) != piece_.stored->chunk_xxh3(static_cast<int>(index))) {
       fail(ErrorKind::kData, path_, ": damaged in bytes ", position_ + begin, " to ",
            position_ + begin + size, " (tensor ", piece_.stored->name(), ")");
     }
@@ -163,7 +163,7 @@ struct CheckpointReader::Impl {
                      const stored::DataFile& file) const {
     Buffer header(static_cast<std::size_t>(file.header_bytes()));
     stored.read(0, header);
-    if (checksum(header) != file.header_xxh3()) {
+    if (xxh3_64(header) != file.header_xxh3()) {
       fail(ErrorKind::kData, where, ": damaged in bytes 0 to ", header.size(), " (header)");
     }
   }

@@ -77,13 +77,13 @@ void check_plan(const std::vector<std::string>& parts) {
 
 void write_data_file(NewFile& out, stored::DataFile& file, const TensorSlice* slice) {
   const std::string header = safetensors_header(file);
-  file.set_header_xxh3(checksum(bytes_of(header)));
+  file.set_header_xxh3(xxh3_64(bytes_of(header)));
   out.append(bytes_of(header));
   for (stored::Piece& piece : *file.mutable_pieces()) {
     std::span<const std::byte> bytes(slice->local.data, slice->local.bytes());
     while (!bytes.empty()) {
       const auto chunk = bytes.first(std::min(bytes.size(), static_cast<std::size_t>(kChunkBytes)));
-      piece.add_chunk_xxh3(checksum(chunk));
+      piece.add_chunk_xxh3(xxh3_64(chunk));
       out.append(chunk);
       bytes = bytes.subspan(chunk.size());
     }
@@ -104,7 +104,7 @@ stored::PartRef write_message(FileOps& files, const std::string& path,
   out.finish();
   stored::PartRef ref;
   ref.set_bytes(static_cast<std::int64_t>(bytes.size()));
-  ref.set_xxh3(checksum(bytes_of(bytes)));
+  ref.set_xxh3(xxh3_64(bytes_of(bytes)));
   return ref;
 }
 

@@ -39,13 +39,13 @@ class Hostile : public testing::Test {
     write_bytes(folder_ + "/MANIFEST.pb", bytes);
     const CommitBytes commit =
         encode_commit({manifest_.step(), manifest_.attempt(),
-                       static_cast<std::int64_t>(bytes.size()), checksum(bytes_of(bytes))});
+                       static_cast<std::int64_t>(bytes.size()), xxh3_64(bytes_of(bytes))});
     write_bytes(folder_ + "/COMMIT", {reinterpret_cast<const char*>(commit.data()), commit.size()});
   }
   void seal_part(const std::string& bytes) {
     write_bytes(folder_ + "/part-00000.pb", bytes);
     manifest_.mutable_parts(0)->set_bytes(static_cast<std::int64_t>(bytes.size()));
-    manifest_.mutable_parts(0)->set_xxh3(checksum(bytes_of(bytes)));
+    manifest_.mutable_parts(0)->set_xxh3(xxh3_64(bytes_of(bytes)));
     seal_manifest(manifest_.SerializeAsString());
   }
 
