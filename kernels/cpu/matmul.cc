@@ -128,8 +128,16 @@ void without_products(const MatmulArgs& args) {
   });
 }
 
+// Without AVX-512 oneDNN divides the sum of float32 products over threads where that is faster, so
+// that bits depend on how many there are.
+bool has_steady_float32() {
+  static const bool steady = dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core;
+  return steady;
+}
+
 bool needs_packing(const Problem& p) {
   if (p.in == DType::kBF16) return !has_fast_bf16();
+  if (!has_steady_float32()) return true;
   // For these widths oneDNN reads a plain b in place, though its rows lie whole pages apart and so
   // fall on the same cache lines; for powers of two it copies. Up to 2.4 times slower.
   const bool pages_apart =

@@ -6,6 +6,8 @@
 #include <algorithm>
 
 #include "hwy/aligned_allocator.h"
+#include "hwy/cache_control.h"
+#include "kernels/core/threads.h"
 #include "kernels/cpu/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -21,8 +23,9 @@ constexpr std::int64_t kLanes = hn::MaxLanes(F32());
 // A tile's sums and one row of b fill the registers: 8 x 3 of 32, or 4 x 3 of 16.
 constexpr std::int64_t kTileRows = kLanes >= 16 ? 8 : 4, kTileVectors = 3;
 constexpr std::int64_t kTileColumns = kTileVectors * kLanes;
-// A task's block; columns are whole tiles for every vector length.
-constexpr std::int64_t kRows = 256, kColumns = 192, kDepth = 192;
+// The largest block of a task, its columns whole tiles for every vector length, and the smallest.
+constexpr std::int64_t kLeast = 96;
+constexpr std::int64_t kRows = 384, kColumns = 384, kDepth = 256;
 
 // Per thread. Rows and columns that do not exist hold anything finite or not: nobody reads their
 // sums.
@@ -42,20 +45,25 @@ void pack_rows(const T* x, std::int64_t stride, std::int64_t count, std::int64_t
   }
 }
 
-// The first `count` columns of `depth` rows of x: panels of kWidth columns, each [depth, kWidth].
+// The first `count` columns of `depth` rows of x: panels of kWidth columns, each [depth, kWidth]. A
+// few rows at a time, so that rows are read in order and a panel's part is written in one piece.
 template <std::int64_t kWidth, class T>
 void pack_panels(const T* x, std::int64_t stride, std::int64_t count, std::int64_t depth,
                  float* to) {
   const hn::CappedTag<float, kWidth> d;
-  constexpr std::int64_t kStep = hn::MaxLanes(d);
-  for (std::int64_t begin = 0; begin < count; begin += kWidth, to += kDepth * kWidth) {
-    const std::int64_t columns = std::min(count - begin, kWidth);
-    for (std::int64_t k = 0; k < depth; ++k) {
-      const T* from = x + k * stride + begin;
-      float* row = to + k * kWidth;
-      std::int64_t i = 0;
-      for (; i + kStep <= columns; i += kStep) hn::StoreU(load_as(d, from + i), d, row + i);
-      for (; i < columns; ++i) row[i] = static_cast<float>(from[i]);
+  constexpr std::int64_t kStep = hn::MaxLanes(d), kRowsAtOnce = 8;
+  for (std::int64_t first = 0; first < depth; first += kRowsAtOnce) {
+    const std::int64_t last = std::min(first + kRowsAtOnce, depth);
+    float* panel = to;
+    for (std::int64_t begin = 0; begin < count; begin += kWidth, panel += kDepth * kWidth) {
+      const std::int64_t columns = std::min(count - begin, kWidth);
+      for (std::int64_t k = first; k < last; ++k) {
+        const T* from = x + k * stride + begin;
+        float* row = panel + k * kWidth;
+        std::int64_t i = 0;
+        for (; i + kStep <= columns; i += kStep) hn::StoreU(load_as(d, from + i), d, row + i);
+        for (; i < columns; ++i) row[i] = static_cast<float>(from[i]);
+      }
     }
   }
 }
@@ -103,15 +111,22 @@ void pack_transposed(const T* x, std::int64_t stride, std::int64_t count, std::i
   }
 }
 
-// sums [kTileRows, kTileColumns] (rows kColumns apart) += a b over `depth` k. Element (r, k) of a
-// is a[r * kRowStep + k * kStep]; b is [depth, kTileColumns].
+struct Block {
+  std::int64_t row, rows, column, columns;
+};
+
+// Where a tile begins within its block.
+struct TilePlace {
+  std::int64_t row, column;
+};
+
+using TileSums = Vec[kTileRows][kTileVectors];
+
+// sum += a b over `depth` k. Element (r, k) of a is a[r * kRowStep + k * kStep]; b is
+// [depth, kTileColumns].
 template <std::int64_t kRowStep, std::int64_t kStep>
-HWY_INLINE void multiply_tile(const float* a, const float* b, std::int64_t depth, float* sums) {
+HWY_INLINE void multiply_tile(const float* a, const float* b, std::int64_t depth, TileSums& sum) {
   const F32 d;
-  Vec sum[kTileRows][kTileVectors];
-  for (std::int64_t r = 0; r < kTileRows; ++r)
-    for (std::int64_t v = 0; v < kTileVectors; ++v)
-      sum[r][v] = hn::Load(d, sums + r * kColumns + v * kLanes);
   for (std::int64_t k = 0; k < depth; ++k) {
     Vec row[kTileVectors];
     for (std::int64_t v = 0; v < kTileVectors; ++v) row[v] = hn::Load(d, b + v * kLanes);
@@ -123,69 +138,147 @@ HWY_INLINE void multiply_tile(const float* a, const float* b, std::int64_t depth
     a += kStep;
     b += kTileColumns;
   }
-  for (std::int64_t r = 0; r < kTileRows; ++r)
-    for (std::int64_t v = 0; v < kTileVectors; ++v)
-      hn::Store(sum[r][v], d, sums + r * kColumns + v * kLanes);
 }
 
-struct Block {
-  std::int64_t row, rows, column, columns;
-};
+HWY_INLINE void load_tile(const float* from, TileSums& sum) {
+  for (std::int64_t r = 0; r < kTileRows; ++r)
+    for (std::int64_t v = 0; v < kTileVectors; ++v)
+      sum[r][v] = hn::Load(F32(), from + (r * kTileVectors + v) * kLanes);
+}
+
+HWY_INLINE void store_tile(const TileSums& sum, float* to) {
+  for (std::int64_t r = 0; r < kTileRows; ++r)
+    for (std::int64_t v = 0; v < kTileVectors; ++v)
+      hn::Store(sum[r][v], F32(), to + (r * kTileVectors + v) * kLanes);
+}
+
+// What becomes of `count` finished sums whose results are at `out`.
+template <class T, class Bias, class Lanes>
+HWY_INLINE void finish(Vec value, const MatmulArgs& args, T* out, const Bias* bias, Lanes lanes) {
+  if (args.accumulate) value = hn::Add(load(out, lanes), value);
+  if (bias != nullptr) value = hn::Add(value, load(bias, lanes));
+  store(value, out, lanes);
+}
+
+// The results' places are on their way while the products run.
+template <class T>
+HWY_INLINE void prefetch_tile(const MatmulArgs& args, const Block& block, TilePlace place) {
+  const std::int64_t stride = args.out_MN.shape[1];
+  const T* out =
+      args.out_MN.as<T>() + (block.row + place.row) * stride + block.column + place.column;
+  const std::int64_t rows = std::min(kTileRows, block.rows - place.row);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    hwy::Prefetch(out + r * stride);
+    hwy::Prefetch(out + r * stride + kTileColumns - 1);
+  }
+}
+
+template <class T, class Bias>
+HWY_INLINE void finish_tile(const MatmulArgs& args, const Block& block, TilePlace place,
+                            const TileSums& sum) {
+  const std::int64_t stride = args.out_MN.shape[1], column = block.column + place.column;
+  T* out = args.out_MN.as<T>() + (block.row + place.row) * stride + column;
+  const Bias* bias = given(args.bias_N) ? args.bias_N.as<Bias>() + column : nullptr;
+  const std::int64_t rows = std::min(kTileRows, block.rows - place.row);
+  const std::int64_t columns = std::min(kTileColumns, block.columns - place.column);
+  if (rows == kTileRows && columns == kTileColumns) {
+    for (std::int64_t r = 0; r < kTileRows; ++r)
+      for (std::int64_t v = 0; v < kTileVectors; ++v)
+        finish(sum[r][v], args, out + r * stride + v * kLanes,
+               bias == nullptr ? nullptr : bias + v * kLanes, All());
+    return;
+  }
+  HWY_ALIGN float tile[kTileRows * kTileColumns];
+  store_tile(sum, tile);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for_vectors(0, columns, [&](std::int64_t i, auto lanes) {
+      finish(load(tile + r * kTileColumns + i, lanes), args, out + r * stride + i,
+             bias == nullptr ? nullptr : bias + i, lanes);
+    });
+  }
+}
 
 template <class T>
+void pack_block(const MatmulArgs& args, const Block& block, std::int64_t k, std::int64_t depth,
+                Buffers& to) {
+  const std::int64_t a_stride = args.a.shape[1], b_stride = args.b.shape[1];
+  const T* a =
+      args.a.as<T>() + (args.transpose_a ? k * a_stride + block.row : block.row * a_stride + k);
+  const T* b = args.b.as<T>() +
+               (args.transpose_b ? block.column * b_stride + k : k * b_stride + block.column);
+  args.transpose_a ? pack_panels<kTileRows>(a, a_stride, block.rows, depth, to.a.get())
+                   : pack_rows(a, a_stride, block.rows, depth, to.a.get());
+  args.transpose_b ? pack_transposed(b, b_stride, block.columns, depth, to.b.get())
+                   : pack_panels<kTileColumns>(b, b_stride, block.columns, depth, to.b.get());
+}
+
+template <class T, class Out>
 void multiply_block(const MatmulArgs& args, const Block& block, Buffers& buffers) {
   const std::int64_t depth = args.a.shape[args.transpose_a ? 0 : 1];
-  const std::int64_t a_stride = args.a.shape[1], b_stride = args.b.shape[1];
-  const T* a = args.a.as<T>() + block.row * (args.transpose_a ? 1 : a_stride);
-  const T* b = args.b.as<T>() + block.column * (args.transpose_b ? b_stride : 1);
-  float* sums = buffers.sums.get();
-  std::fill_n(sums, (block.rows + kTileRows - 1) / kTileRows * kTileRows * kColumns, 0.0F);
   for (std::int64_t k = 0; k < depth; k += kDepth) {
     const std::int64_t step = std::min(kDepth, depth - k);
-    args.transpose_a
-        ? pack_panels<kTileRows>(a + k * a_stride, a_stride, block.rows, step, buffers.a.get())
-        : pack_rows(a + k, a_stride, block.rows, step, buffers.a.get());
-    args.transpose_b ? pack_transposed(b + k, b_stride, block.columns, step, buffers.b.get())
-                     : pack_panels<kTileColumns>(b + k * b_stride, b_stride, block.columns, step,
-                                                 buffers.b.get());
+    pack_block<T>(args, block, k, step, buffers);
+    float* sums = buffers.sums.get();
     for (std::int64_t c = 0; c < block.columns; c += kTileColumns) {
-      for (std::int64_t r = 0; r < block.rows; r += kTileRows) {
+      const float* tile_b = buffers.b.get() + c * kDepth;
+      for (std::int64_t r = 0; r < block.rows; r += kTileRows, sums += kTileRows * kTileColumns) {
         const float* tile_a = buffers.a.get() + r * kDepth;
-        const float* tile_b = buffers.b.get() + c * kDepth;
-        float* tile = sums + r * kColumns + c;
-        args.transpose_a ? multiply_tile<1, kTileRows>(tile_a, tile_b, step, tile)
-                         : multiply_tile<kDepth, 1>(tile_a, tile_b, step, tile);
+        TileSums sum;
+        if (k == 0) {
+          for (auto& row : sum)
+            for (Vec& v : row) v = hn::Zero(F32());
+        } else {
+          load_tile(sums, sum);
+        }
+        if (k + step == depth) prefetch_tile<Out>(args, block, {r, c});
+        args.transpose_a ? multiply_tile<1, kTileRows>(tile_a, tile_b, step, sum)
+                         : multiply_tile<kDepth, 1>(tile_a, tile_b, step, sum);
+        if (k + step < depth) {
+          store_tile(sum, sums);
+        } else {
+          finish_tile<Out, T>(args, block, {r, c}, sum);
+        }
       }
     }
   }
 }
 
-template <class T, class Bias>
-void store_block(const MatmulArgs& args, const Block& block, const float* sums) {
-  const Bias* bias = given(args.bias_N) ? args.bias_N.as<Bias>() + block.column : nullptr;
-  for (std::int64_t r = 0; r < block.rows; ++r) {
-    T* out = args.out_MN.as<T>() + (block.row + r) * args.out_MN.shape[1] + block.column;
-    for_vectors(0, block.columns, [&](std::int64_t i, auto lanes) {
-      Vec value = load(sums + r * kColumns + i, lanes);
-      if (args.accumulate) value = hn::Add(load(out + i, lanes), value);
-      if (bias != nullptr) value = hn::Add(value, load(bias + i, lanes));
-      store(value, out + i, lanes);
-    });
+// Blocks of the largest size, halved until they keep all threads busy. Bits do not depend on it.
+struct Blocks {
+  std::int64_t m, n, rows = kRows, columns = kColumns;
+
+  std::int64_t down() const { return (m + rows - 1) / rows; }
+  std::int64_t across() const { return (n + columns - 1) / columns; }
+  std::int64_t count() const { return down() * across(); }
+  Block at(std::int64_t item) const {
+    const std::int64_t row = item / across() * rows, column = item % across() * columns;
+    return {row, std::min(rows, m - row), column, std::min(columns, n - column)};
   }
+  bool leaves_threads_idle(std::int64_t threads) const {
+    const std::int64_t rounds = (count() + threads - 1) / threads;
+    return rounds * threads * 8 > count() * 9;
+  }
+};
+
+Blocks choose_blocks(std::int64_t m, std::int64_t n, std::int64_t threads) {
+  Blocks out{m, n};
+  while (out.leaves_threads_idle(threads) && (out.rows > kLeast || out.columns > kLeast)) {
+    // Narrow blocks pack a's rows again and again, low ones b's columns: cut the longer side.
+    const bool cut_columns =
+        out.rows == kLeast || std::min(out.columns, n) >= std::min(out.rows, m);
+    (cut_columns && out.columns > kLeast ? out.columns : out.rows) /= 2;
+  }
+  return out;
 }
 
 void multiply_packed(const MatmulArgs& args) {
-  const std::int64_t m = args.out_MN.shape[0], n = args.out_MN.shape[1];
-  const std::int64_t row_blocks = (m + kRows - 1) / kRows;
-  const std::int64_t column_blocks = (n + kColumns - 1) / kColumns;
-  parallel_for(row_blocks * column_blocks, [&](std::int64_t item) {
+  const Blocks blocks =
+      choose_blocks(args.out_MN.shape[0], args.out_MN.shape[1], compute_threads());
+  parallel_for(blocks.count(), [&](std::int64_t item) {
     thread_local Buffers buffers;
-    const std::int64_t row = item / column_blocks * kRows, column = item % column_blocks * kColumns;
-    const Block block{row, std::min(kRows, m - row), column, std::min(kColumns, n - column)};
     visit_float(args.a.dtype, [&]<class T>() {
-      multiply_block<T>(args, block, buffers);
       visit_float(args.out_MN.dtype,
-                  [&]<class Out>() { store_block<Out, T>(args, block, buffers.sums.get()); });
+                  [&]<class Out>() { multiply_block<T, Out>(args, blocks.at(item), buffers); });
     });
   });
 }
