@@ -1,6 +1,8 @@
 // Parses the command line, runs one subcommand and turns exceptions into one message and an exit
 // code.
 #include <chrono>
+#include <csignal>
+#include <filesystem>
 #include <iostream>
 #include <thread>
 
@@ -12,13 +14,14 @@ namespace {
 using frugal::ErrorKind;
 
 // Every rank may find the same fault, or suffer from the first one's end: the lowest rank speaks
-// and ends the job, the others give it time to.
+// and ends the job, the others give it time to. Its end reaches them as a signal.
 [[noreturn]] void end_job(frugal::World& world, ErrorKind kind, const std::string& message) {
   using std::chrono::milliseconds;
   const bool secondary = kind == ErrorKind::kCommunication;
+  std::signal(SIGTERM, SIG_DFL);
   if (world.size() > 1) {
     std::this_thread::sleep_for(
-        milliseconds((secondary ? 2000 : 0) + (world.rank() > 0 ? 1000 : 0)));
+        milliseconds((secondary ? 3000 : 0) + (world.rank() > 0 ? 2000 : 0)));
   }
   const bool program = kind == ErrorKind::kInternal;
   std::cerr << "frugal: " << (program ? "internal error: " : "") << message << std::endl;
@@ -38,6 +41,9 @@ int run_job(int argc, char** argv, const frugal::cli::Run& run) {
   } catch (const std::bad_alloc&) {
     end_job(*world, ErrorKind::kPreflight,
             "out of memory; `frugal train ... --dry-run` shows what the run needs");
+  } catch (const std::filesystem::filesystem_error& error) {
+    end_job(*world, ErrorKind::kData,
+            frugal::concat(error.path1().string(), ": ", error.code().message()));
   } catch (const std::exception& error) {
     end_job(*world, ErrorKind::kInternal, error.what());
   }
@@ -48,6 +54,7 @@ int run_job(int argc, char** argv, const frugal::cli::Run& run) {
 int main(int argc, char** argv) {
   CLI::App app{"Frugal trains large language models on many cheap GPUs.", "frugal"};
   app.require_subcommand(1);
+  app.set_version_flag("--version", "frugal " FRUGAL_VERSION, "Print the version");
   frugal::cli::Run run;
   frugal::cli::add_train(app, run);
   frugal::cli::add_tokenizer(app, run);
@@ -56,15 +63,17 @@ int main(int argc, char** argv) {
   frugal::cli::add_generate(app, run);
   frugal::cli::add_config(app, run);
   app.add_subcommand("version", "Print the version")->callback([&run] {
-    run = [](frugal::World&) {
-      std::cout << "frugal " FRUGAL_VERSION "\n";
-      return 0;
-    };
+    run = frugal::cli::say_once("frugal " FRUGAL_VERSION "\n");
+  });
+  app.add_subcommand("help", "Print this help message")->callback([&run, &app] {
+    const auto formatter = app.get_formatter();  // app.help() would be the help of this command
+    run = frugal::cli::say_once(
+        formatter->make_help(&app, app.get_name(), CLI::AppFormatMode::Normal));
   });
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : static_cast<int>(ErrorKind::kUsage);
+    run = frugal::cli::answer_to(error, app);
   }
   return run_job(argc, argv, run);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 
 #include "CLI/CLI.hpp"
 #include "comm/world.h"
@@ -18,5 +19,10 @@ void add_data(CLI::App& app, Run& run);
 void add_checkpoint(CLI::App& app, Run& run);
 void add_generate(CLI::App& app, Run& run);
 void add_config(CLI::App& app, Run& run);
+
+// What runs when the command line holds no command: help, or an error that says what was meant.
+Run answer_to(const CLI::ParseError& error, const CLI::App& app);
+// Prints the text; under mpirun one rank does.
+Run say_once(std::string text);
 
 }  // namespace frugal::cli

@@ -1,6 +1,8 @@
 // Files and standard streams as text.
 #pragma once
 
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -16,7 +18,11 @@ inline std::string read_text(const std::string& path) {
   std::ifstream file;
   if (path != "-") {
     file.open(path, std::ios::binary);
-    if (!file) fail(ErrorKind::kData, path, ": cannot be read");
+    file.peek();  // a folder opens, but cannot be read
+    if (file.bad() || !file.is_open()) {
+      fail(ErrorKind::kData, path, ": cannot be read: ", std::strerror(errno));
+    }
+    file.clear();
   }
   std::istream& in = path == "-" ? std::cin : file;
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};

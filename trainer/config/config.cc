@@ -137,9 +137,9 @@ class Reader {
 };
 
 std::string read_text(const std::string& path) {
+  errno = 0;
   std::ifstream in(path, std::ios::binary);
   std::string text(kLargestConfig + 1, '\0');
-  errno = 0;
   if (in) in.read(text.data(), static_cast<std::streamsize>(text.size()));
   if (!in.is_open() || in.bad()) {
     const std::string why = errno != 0 ? std::strerror(errno) : "it is not a file";

@@ -84,6 +84,10 @@ std::string unknown_key_hint(std::string_view section, std::string_view name) {
     if (find_key(inner, key) != nullptr) {
       return "; write " + quoted(key) + " below '" + std::string(inner) + ":'";
     }
+    const std::string section_meant = nearest(inner, sections());
+    if (find_key(section_meant, key) != nullptr) {
+      return did_you_mean(section_meant + "." + std::string(key));
+    }
   }
   const auto here = names_in(section);
   if (const std::string close = nearest(name, here); !close.empty()) {

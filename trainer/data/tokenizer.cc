@@ -96,6 +96,11 @@ Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
 Tokenizer Tokenizer::load(const std::string& dir) {
   const std::string path = (std::filesystem::path(dir) / "tokenizer.json").string();
+  if (!std::filesystem::exists(path)) {
+    fail(ErrorKind::kData, path,
+         ": cannot open: No such file; train a tokenizer with 'frugal tokenizer train', or name "
+         "another folder");
+  }
   return from_json(MappedFile(path).text(), path);
 }
 

@@ -31,6 +31,8 @@ void install_signal_handlers() {
   for (const int signal : {SIGUSR1, SIGUSR2, SIGTERM, SIGINT}) {
     sigaction(signal, &action, nullptr);
   }
+  // A file that may not grow further is an error of that write, like a full disk.
+  std::signal(SIGXFSZ, SIG_IGN);
 }
 
 SignalRequests take_signal_requests() {

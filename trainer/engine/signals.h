@@ -8,7 +8,8 @@ struct SignalRequests {
   bool save = false;  // SIGUSR2: save and go on
 };
 
-// Catches the signals from now on, for the whole process. A second SIGINT ends it at once.
+// Catches the signals from now on, for the whole process. A second SIGINT ends it at once. Also
+// ignores SIGXFSZ.
 void install_signal_handlers();
 // What has arrived since the last call; a stop stays. Thread-safe.
 SignalRequests take_signal_requests();

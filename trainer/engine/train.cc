@@ -44,6 +44,15 @@ void check_memory(const Config& config, int world_rank, const RankPlace& place) 
        "(--dry-run shows what takes it)");
 }
 
+// The failure under way is what the user must read, not that run.json could not be written.
+void note_failure(const RunFolder& folder, ErrorKind kind) {
+  try {
+    folder.set_state("failed", static_cast<int>(kind));
+  } catch (const Error&) {
+    return;
+  }
+}
+
 }  // namespace
 
 TrainingRun prepare_training(Config config, int world_size) {
@@ -86,7 +95,13 @@ TrainingEnd train(const TrainingRun& run, std::unique_ptr<ProcessGroup> world,
     folder.set_state(finished ? "finished" : "stopped", finished ? 0 : 75);
     return end;
   } catch (const Error& error) {
-    folder.set_state("failed", static_cast<int>(error.kind()));
+    note_failure(folder, error.kind());
+    throw;
+  } catch (const std::bad_alloc&) {
+    note_failure(folder, ErrorKind::kPreflight);
+    throw;
+  } catch (const std::exception&) {
+    note_failure(folder, ErrorKind::kInternal);
     throw;
   }
 }
