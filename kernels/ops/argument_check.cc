@@ -1,13 +1,18 @@
 #include "kernels/ops/argument_check.h"
 
 #include <algorithm>
+#include <ostream>
 #include <string>
 
 namespace frugal {
 namespace {
 
-std::string describe(const ConstTensor& t) {
-  return concat(name_of(t.dtype), " ", to_string(t.shape));
+// Becomes text only when a check has failed: checks run at every op of every micro-batch.
+struct Described {
+  const ConstTensor& tensor;
+};
+std::ostream& operator<<(std::ostream& out, const Described& d) {
+  return out << name_of(d.tensor.dtype) << " " << to_string(d.tensor.shape);
 }
 
 }  // namespace
@@ -18,26 +23,28 @@ void ArgumentCheck::reject(const std::string& why) const {
 
 void ArgumentCheck::tensor(const char* name, const ConstTensor& t, const Shape& shape,
                            std::initializer_list<DType> dtypes) const {
-  require(t.shape == shape, name, " is ", describe(t), ", its shape must be ", to_string(shape));
+  if (t.shape != shape) {
+    reject(concat(name, " is ", Described{t}, ", its shape must be ", to_string(shape)));
+  }
   elements(name, t, shape.numel(), dtypes);
 }
 
 void ArgumentCheck::elements(const char* name, const ConstTensor& t, std::int64_t count,
                              std::initializer_list<DType> dtypes) const {
-  require(t.numel() == count, name, " is ", describe(t), ", it must have ", count, " elements");
+  require(t.numel() == count, name, " is ", Described{t}, ", it must have ", count, " elements");
   if (std::find(dtypes.begin(), dtypes.end(), t.dtype) == dtypes.end()) {
     std::string allowed;
     for (const DType dtype : dtypes)
       allowed += concat(allowed.empty() ? "" : " or ", name_of(dtype));
-    reject(concat(name, " is ", describe(t), ", its dtype must be ", allowed));
+    reject(concat(name, " is ", Described{t}, ", its dtype must be ", allowed));
   }
   require(t.device == stream_.device(), name, " is not on the stream's device");
-  require(t.data != nullptr || count == 0 || stream_.planning(), name, " (", describe(t),
+  require(t.data != nullptr || count == 0 || stream_.planning(), name, " (", Described{t},
           ") has no memory");
 }
 
 void ArgumentCheck::rank(const char* name, const ConstTensor& t, int rank) const {
-  require(t.shape.rank == rank, name, " is ", describe(t), ", it must have ", rank, " dimensions");
+  require(t.shape.rank == rank, name, " is ", Described{t}, ", it must have ", rank, " dimensions");
 }
 
 }  // namespace frugal

@@ -9,8 +9,8 @@ namespace {
 // parts is R >= 1 rows of out's elements.
 void check_rows(const ArgumentCheck& check, const Tensor& out_N, const ConstTensor& parts_RN) {
   check.elements("out_N", out_N, out_N.numel(), {DType::kF32, DType::kBF16, DType::kI32});
-  check.require(parts_RN.shape.rank >= 1 && parts_RN.shape[0] >= 1,
-                "parts_RN has no rows: ", to_string(parts_RN.shape));
+  check.require(parts_RN.shape.rank >= 1 && parts_RN.shape[0] >= 1, "parts_RN has ",
+                parts_RN.shape[0], " rows");
   check.elements("parts_RN", parts_RN, parts_RN.shape[0] * out_N.numel(), {out_N.dtype});
 }
 

@@ -1,37 +1,77 @@
 #include "tests/equivalence/tiny_training.h"
 
+#include <algorithm>
+#include <cstring>
 #include <mutex>
 #include <stdexcept>
 
 #include "comm/world.h"
 #include "kernels/core/rng.h"
 #include "kernels/core/threads.h"
-#include "trainer/engine/rank_model.h"
+#include "trainer/checkpoint/box.h"
+#include "trainer/engine/checkpointing.h"
 
 namespace frugal::test {
+namespace {
 
-std::string describe(const Layout& l) {
-  return concat("data ", l.data, " pipeline ", l.pipeline, " tensor ", l.tensor, " ", l.schedule,
-                " stages ", l.stages_per_rank, " zero ", l.zero_stage,
-                l.recompute ? " recompute" : "", l.stage_layers.empty() ? "" : " uneven");
+constexpr float kLearningRate = 3e-3F;
+
+void place(std::map<std::string, Words>& tensors, const TensorSlice& slice) {
+  Words& words = tensors[slice.name];
+  words.resize(static_cast<std::size_t>(slice.global.numel()), kElsewhere);
+  const std::size_t size = size_of(slice.local.dtype);
+  for_each_common_run(
+      {slice.offset, slice.local.shape}, {{}, slice.global},
+      [&](std::int64_t from, std::int64_t to, std::int64_t count) {
+        for (std::int64_t i = 0; i < count; ++i) {
+          std::uint32_t word = 0;
+          std::memcpy(&word, slice.local.data + static_cast<std::size_t>(from + i) * size, size);
+          words[static_cast<std::size_t>(to + i)] = word;
+        }
+      });
 }
+
+// The first element that both hold with different bits; -1 if none.
+std::int64_t first_conflict(const Words& a, const Words& b) {
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (a[i] != b[i] && a[i] != kElsewhere && b[i] != kElsewhere) {
+      return static_cast<std::int64_t>(i);
+    }
+  }
+  return -1;
+}
+
+void merge(Outcome& whole, const Outcome& own) {
+  const std::string differs = difference(whole, own);
+  if (!differs.empty()) throw std::runtime_error("ranks differ: " + differs);
+  for (const auto& [name, words] : own.tensors) {
+    Words& into = whole.tensors.emplace(name, words).first->second;
+    for (std::size_t i = 0; i < words.size(); ++i) {
+      if (into[i] == kElsewhere) into[i] = words[i];
+    }
+  }
+}
+
+}  // namespace
 
 Config tiny_config(const std::string& family, const std::string& precision) {
   Config config;
   config.model.model_type = family;
   config.model.hidden_size = 32;
-  config.model.intermediate_size = 48;
-  config.model.num_hidden_layers = 4;
+  config.model.intermediate_size = 136;
+  config.model.num_hidden_layers = kLayers;
   config.model.num_attention_heads = 4;
   config.model.num_key_value_heads = family == "gpt2" ? 4 : 2;
   config.model.head_dim = 8;
-  config.model.vocab_size = 101;  // odd: padded inside
+  config.model.vocab_size = kVocab;
   config.model.max_position_embeddings = 16;
   config.model.tie_word_embeddings = family == "gpt2";
   config.data.sequence_length = 8;
   config.data.document_mask = true;
-  config.batch = {.micro_batch_size = 1, .global_batch_size = 16};
+  config.batch = {.micro_batch_size = 1, .global_batch_size = 24};
   config.precision.compute = precision;
+  config.train.steps = kSteps;
+  config.train.determinism = "ordered";
   config.train.lanes = 8;
   return config;
 }
@@ -41,65 +81,126 @@ Config with_layout(Config config, const Layout& l) {
   config.parallelism.pipeline = l.pipeline;
   config.parallelism.tensor = l.tensor;
   config.parallelism.schedule = l.schedule;
-  config.parallelism.stages_per_rank = l.stages_per_rank;
+  config.parallelism.stages_per_rank = l.schedule == "interleaved_1f1b" ? 2 : 1;
   config.parallelism.zero_stage = l.zero_stage;
   config.parallelism.stage_layers = l.stage_layers;
   config.memory.recompute = l.recompute ? "full" : "none";
+  resolve_config(config, l.ranks());
   return config;
 }
 
-Outcome train_rank(const Config& config, std::unique_ptr<ProcessGroup> world) {
-  Outcome out;
+BatchSource tiny_batches(const Config& config, std::int64_t step) {
+  const auto rows = static_cast<std::uint64_t>(config.batch.micro_batch_size);
+  const auto length = static_cast<std::uint64_t>(config.data.sequence_length);
+  return [=, inputs = std::vector<std::int32_t>(), targets = std::vector<std::int32_t>(),
+          documents = std::vector<std::int32_t>()](int index) mutable {
+    inputs.clear(), targets.clear(), documents.clear();
+    for (std::uint64_t row = 0; row < rows; ++row) {
+      const std::uint64_t sequence = static_cast<std::uint64_t>(index) * rows + row;
+      const auto whole = philox4x32(static_cast<std::uint64_t>(step), sequence, length);
+      const std::uint64_t cut = 1 + whole[0] % (length - 1);
+      for (std::uint64_t t = 0; t < length; ++t) {
+        const auto words = philox4x32(static_cast<std::uint64_t>(step), sequence, t);
+        const bool ignored = words[1] % 5 == 0 || whole[1] % 8 == 0;
+        inputs.push_back(static_cast<std::int32_t>(words[0] % kVocab));
+        // To be learned: a function of the input, half of the time.
+        const std::uint32_t word = words[3] % 2 == 0 ? words[0] % kVocab * 7 + 3 : words[2];
+        targets.push_back(ignored ? -1 : static_cast<std::int32_t>(word % kVocab));
+        documents.push_back(static_cast<std::int32_t>(t < cut ? 0 : cut));
+      }
+    }
+    return HostMicrobatch{inputs, targets, documents};
+  };
+}
+
+std::map<std::string, Words> tensors_of(const RankModel& model) {
+  std::map<std::string, Words> out;
+  for (const TensorRun& run : model.state_runs(false)) {
+    for (const TensorSlice& slice : slices_of_run(run)) place(out, slice);
+  }
+  const ParamStore& params = model.params();
+  for (ParamId id = 0; id < params.size(); ++id) {
+    const ParamSpec& spec = params.entry(id).spec;
+    if (spec.valid.numel() == 0) continue;
+    place(out, {.name = "weight/" + spec.name,
+                .global = spec.global,
+                .offset = spec.offset,
+                .local = params.weight(id).slice(0, spec.valid[0])});
+  }
+  return out;
+}
+
+Outcome train_rank(const Config& config, std::unique_ptr<ProcessGroup> world, const Leg& leg) {
   const auto& p = config.parallelism;
   set_compute_threads(1);
   DeviceMesh mesh(std::move(world), {.pipeline = p.pipeline, .data = *p.data, .tensor = p.tensor});
   RankModel model(config, mesh);
-  model.initialize(7);
-  for (int step = 0; step < kSteps; ++step) {
-    std::vector<std::int32_t> inputs, targets, documents;
-    const StepResult result = model.train_step(step + 1, 1e-2F, [&](int index) {
-      inputs.clear(), targets.clear(), documents.clear();
-      for (std::uint64_t t = 0; t < 8; ++t) {
-        const auto words =
-            philox4x32(static_cast<std::uint64_t>(step), static_cast<std::uint64_t>(index), t);
-        inputs.push_back(static_cast<std::int32_t>(words[0] % 101));
-        targets.push_back(words[1] % 5 == 0 ? -1 : static_cast<std::int32_t>(words[1] % 101));
-        documents.push_back(t < 5 ? 0 : 5);
-      }
-      return HostMicrobatch{inputs, targets, documents};
-    });
+  Progress progress;
+  if (leg.resume_from.empty()) {
+    model.initialize(7);
+  } else {
+    progress = load_checkpoint(CheckpointReader(leg.resume_from), model);
+  }
+  Outcome out;
+  out.first_step = static_cast<int>(progress.step) + 1;
+  while (progress.step < leg.until) {
+    const BatchSource batches = tiny_batches(config, progress.step);
+    const StepResult result = model.train_step(++progress.step, kLearningRate, batches);
+    progress.tokens += result.target_tokens;
     out.losses.push_back(result.loss);
     out.norms.push_back(result.grad_norm);
   }
-  if (mesh.coordinate(Axis::kData) != 0) return out;
-  for (ParamId id = 0; id < model.params().size(); ++id) {
-    const Tensor weight = model.params().weight(id);
-    out.weights[model.params().entry(id).spec.name].assign(weight.data,
-                                                           weight.data + weight.bytes());
+  out.tensors = tensors_of(model);
+  std::string error;
+  if (!leg.save_under.empty() &&
+      !save_checkpoint(
+          {.root = leg.save_under, .run_id = "tiny", .tokenizer_digest = {}, .data_digest = {}},
+          model, progress, mesh.world(), error)) {
+    throw std::runtime_error("not saved: " + error);
   }
   return out;
 }
 
-Outcome train(const Config& config) {
-  Outcome out;
+Outcome train(const Config& config, const Leg& leg) {
+  Outcome whole;
   std::mutex mutex;
   const auto& p = config.parallelism;
   run_ranks_as_threads(*p.data * p.pipeline * p.tensor, [&](std::unique_ptr<ProcessGroup> world) {
-    const bool first = world->rank() == 0;
-    Outcome own = train_rank(config, std::move(world));
+    const Outcome own = train_rank(config, std::move(world), leg);
     const std::lock_guard lock(mutex);
-    if (first) {
-      out.losses = own.losses;
-      out.norms = own.norms;
-    }
-    if (p.tensor > 1) return;
-    for (const auto& [name, bits] : own.weights) {
-      const auto [found, added] = out.weights.emplace(name, bits);
-      if (!added && found->second != bits)
-        throw std::runtime_error("the two uses of " + name + " differ");
-    }
+    if (whole.tensors.empty()) whole = own;
+    merge(whole, own);
   });
-  return out;
+  for (const auto& [name, words] : whole.tensors) {
+    if (std::ranges::count(words, kElsewhere) > 0) {
+      throw std::runtime_error("no rank holds all of " + name);
+    }
+  }
+  return whole;
+}
+
+std::string difference(const Outcome& expected, const Outcome& actual) {
+  const auto skipped = static_cast<std::size_t>(actual.first_step - expected.first_step);
+  if (actual.losses.size() + skipped != expected.losses.size()) return "numbers of steps";
+  for (std::size_t i = 0; i < actual.losses.size(); ++i) {
+    const auto differs = [&](const char* what, float want, float got) {
+      return std::memcmp(&want, &got, sizeof want) == 0
+                 ? std::string()
+                 : concat(what, " of step ", static_cast<std::size_t>(actual.first_step) + i, ": ",
+                          got, " instead of ", want);
+    };
+    std::string text = differs("loss", expected.losses[i + skipped], actual.losses[i]);
+    if (text.empty()) text = differs("norm", expected.norms[i + skipped], actual.norms[i]);
+    if (!text.empty()) return text;
+  }
+  for (const auto& [name, words] : actual.tensors) {
+    const auto found = expected.tensors.find(name);
+    if (found == expected.tensors.end()) continue;
+    if (words.size() != found->second.size()) return "size of " + name;
+    const std::int64_t at = first_conflict(found->second, words);
+    if (at >= 0) return concat("element ", at, " of ", name);
+  }
+  return "";
 }
 
 }  // namespace frugal::test

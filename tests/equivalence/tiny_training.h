@@ -1,45 +1,65 @@
-// A training so small that hundreds of layouts can be compared: four layers, an odd vocabulary,
-// document masks, ignored targets.
+// A training so small that a thousand layouts can be compared, with everything in it that a layout
+// can get wrong: an odd vocabulary (padded inside), parameters of more than one block (so ZeRO cuts
+// inside them), document masks, ignored targets, whole micro-batches of them.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "comm/process_group.h"
+#include "tests/equivalence/layouts.h"
 #include "trainer/config/config.h"
+#include "trainer/engine/rank_model.h"
 
 namespace frugal::test {
 
-struct Layout {
-  int data = 1, pipeline = 1, tensor = 1;
-  std::string schedule = "1f1b";
-  int stages_per_rank = 1;
-  int zero_stage = 1;
-  bool recompute = false;
-  std::vector<int> stage_layers;
-};
+inline constexpr int kSteps = 20;
+inline constexpr int kVocab = 161;
+inline constexpr int kLayers = 3;  // eight entries with embedding and head: up to eight stages
 
-std::string describe(const Layout& layout);
-
-// family: llama or gpt2; precision: fp32 or bf16. Eight lanes.
+// family: llama or gpt2 (tied embeddings); precision: fp32 or bf16. Eight lanes.
 Config tiny_config(const std::string& family, const std::string& precision);
+// The same run on a layout, resolved. Throws ConfigError where the layout does not exist.
 Config with_layout(Config config, const Layout& layout);
 
-struct Outcome {
-  std::vector<float> losses, norms;
-  std::map<std::string, std::vector<std::byte>>
-      weights;  // of this rank; whole tensors when the tensor size is 1
+// The training's micro-batch: sequences are numbered through the step, so their contents do not
+// depend on micro_batch_size. step from 0.
+BatchSource tiny_batches(const Config& config, std::int64_t step);
+
+// A part of the training: from the initial weights or a checkpoint, up to and with step `until`.
+struct Leg {
+  std::string resume_from;  // a checkpoint folder
+  int until = kSteps;
+  std::string save_under;  // commits a checkpoint under this folder at the end
 };
 
-inline constexpr int kSteps = 6;
+// A global tensor, element by element: the bits of its value.
+using Words = std::vector<std::uint32_t>;
+inline constexpr std::uint32_t kElsewhere = 0xffffffff;  // on another rank (a NaN: never trained)
 
-// One rank's part of the training: what this rank sees of it. Collective over the world, which must
-// fit the layout.
-Outcome train_rank(const Config& config, std::unique_ptr<ProcessGroup> world);
+struct Outcome {
+  int first_step = 1;
+  std::vector<float> losses, norms;  // of the steps from first_step
+  // "weight/P" in compute dtype, and the optimizer's "master/P", "exp_avg/P", "exp_avg_sq/P".
+  std::map<std::string, Words> tensors;
+};
 
-// The training on thread ranks: the numbers of rank 0, the weights of data rank 0 of every stage.
-Outcome train(const Config& config);
+// One rank's part: what this rank sees of the numbers, and holds of the tensors. Collective over
+// the world, which must fit the layout.
+Outcome train_rank(const Config& config, std::unique_ptr<ProcessGroup> world, const Leg& leg = {});
+
+// The same on thread ranks, put together. Throws when two ranks differ in a number or in an element
+// that both hold, or when nobody holds an element.
+Outcome train(const Config& config, const Leg& leg = {});
+
+// What the rank model holds now.
+std::map<std::string, Words> tensors_of(const RankModel& model);
+
+// "" when the numbers and all elements that `actual` holds have the bits of `expected`, which is
+// whole and begins no later; otherwise the first difference in words.
+std::string difference(const Outcome& expected, const Outcome& actual);
 
 }  // namespace frugal::test
