@@ -4,6 +4,7 @@
 #include <csignal>
 #include <filesystem>
 #include <iostream>
+#include <memory>
 #include <thread>
 
 #include "trainer/cli/commands.h"
@@ -30,7 +31,13 @@ using frugal::ErrorKind;
 }
 
 int run_job(int argc, char** argv, const frugal::cli::Run& run) {
-  const auto world = frugal::make_world(&argc, &argv);
+  std::unique_ptr<frugal::World> world;
+  try {
+    world = frugal::make_world(&argc, &argv);
+  } catch (const frugal::Error& error) {
+    std::cerr << "frugal: " << error.what() << std::endl;
+    return static_cast<int>(error.kind());
+  }
   frugal::set_thread_rank(world->size() > 1 ? world->rank() : -1);
   try {
     return run(*world);

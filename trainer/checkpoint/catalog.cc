@@ -1,6 +1,7 @@
 // Which checkpoints a root holds, which of them is good, and which may go.
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <system_error>
 
 #include "kernels/core/check.h"
@@ -106,6 +107,22 @@ std::optional<std::string> find_usable_checkpoint(
   world.host_barrier();
   fail(ErrorKind::kData, root, ": none of its ", candidates.size(),
        " checkpoints is usable; bring back a copy, or start over with checkpoint.resume=never");
+}
+
+int put_checkpoints_aside(const std::string& root, std::int64_t step, const std::string& aside) {
+  int moved = 0;
+  for (const CheckpointFolder& folder : committed_folders(root)) {
+    if (folder.step <= step) continue;
+    std::error_code failed;
+    std::filesystem::create_directories(aside, failed);
+    const std::string from = root + "/" + folder.name;
+    if (!failed) std::filesystem::rename(from, aside + "/" + folder.name, failed);
+    if (failed)
+      fail(ErrorKind::kData, from, ": cannot be moved to ", aside, ": ", failed.message());
+    ++moved;
+  }
+  if (moved > 0) disk_files().sync_directory(root);
+  return moved;
 }
 
 std::string remove_old_checkpoints(const std::string& root, int keep_last, int keep_every,

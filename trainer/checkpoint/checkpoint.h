@@ -137,6 +137,11 @@ std::optional<std::string> find_usable_checkpoint(const std::string& root, Proce
 std::vector<std::string> identity_differences(const std::map<std::string, std::string>& checkpoint,
                                               const std::map<std::string, std::string>& run);
 
+// Moves the committed checkpoints of steps after `step` into the folder `aside`, which is made:
+// they are of a history that the run leaves. Returns how many there were. Call on one rank. Throws
+// Error(kData) when one cannot be moved.
+int put_checkpoints_aside(const std::string& root, std::int64_t step, const std::string& aside);
+
 // Removes what keep_last and keep_every (steps, 0: none) do not keep, never the newest. Call on one
 // rank, not during a commit. Returns what could not be removed and why; empty when all went well.
 // files: null for the disk.

@@ -17,17 +17,17 @@ void add_checkpoint(CLI::App& app, Run& run) {
     sub->add_option("dir", *dir, "a step-... folder")->required();
   }
   inspect->callback([&run, dir] {
-    run = [dir](World&) {
+    run = alone([dir] {
       fmt::print("{}", describe_checkpoint(CheckpointReader(*dir)));
       return 0;
-    };
+    });
   });
   verify->callback([&run, dir] {
-    run = [dir](World&) {
+    run = alone([dir] {
       CheckpointReader(*dir).verify();
       fmt::print("{}: every checksum holds\n", *dir);
       return 0;
-    };
+    });
   });
 }
 

@@ -9,8 +9,7 @@
 
 namespace frugal::cli {
 
-// What main() runs after parsing; returns the exit code. Throws Error, ConfigError. Only `train`
-// uses more than one rank.
+// What main() runs after parsing; returns the exit code. Throws Error, ConfigError.
 using Run = std::function<int(World& world)>;
 
 void add_train(CLI::App& app, Run& run);
@@ -20,6 +19,8 @@ void add_checkpoint(CLI::App& app, Run& run);
 void add_generate(CLI::App& app, Run& run);
 void add_config(CLI::App& app, Run& run);
 
+// A command for one rank: a usage error under mpirun.
+Run alone(std::function<int()> work);
 // What runs when the command line holds no command: help, or an error that says what was meant.
 Run answer_to(const CLI::ParseError& error, const CLI::App& app);
 // Prints the text; under mpirun one rank does.

@@ -10,10 +10,10 @@ void add_config(CLI::App& app, Run& run) {
   command->require_subcommand(1);
   auto* reference = command->add_subcommand("reference", "Print every key (configs/README.md)");
   reference->callback([&run] {
-    run = [](World&) {
+    run = alone([] {
       fmt::print("{}", config_reference_markdown());
       return 0;
-    };
+    });
   });
 }
 

@@ -27,10 +27,10 @@ void add_build(CLI::App& app, Run& run) {
       ->check(CLI::Range(0.0, 0.9));
   command->add_option("--threads", o->build.threads)->check(CLI::Range(1, 1024));
   command->callback([&run, o] {
-    run = [o](World&) {
+    run = alone([o] {
       build_token_shards(o->input, o->build);
       return 0;
-    };
+    });
   });
 }
 
@@ -58,7 +58,7 @@ void add_data(CLI::App& app, Run& run) {
   look->add_option("dir", *dir, "folder of token shards")->required();
   look->add_flag("--verify", *verify, "read everything and compare the checksums");
   look->callback(
-      [&run, dir, verify] { run = [dir, verify](World&) { return inspect(*dir, *verify); }; });
+      [&run, dir, verify] { run = alone([dir, verify] { return inspect(*dir, *verify); }); });
 }
 
 }  // namespace frugal::cli

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "comm/lone_world.h"
 #include "fmt/format.h"
 #include "kernels/core/threads.h"
 #include "trainer/cli/commands.h"
@@ -29,26 +30,31 @@ std::string step_folder(const std::string& path) {
 // The saved run on one rank, one sequence at a time.
 Config lone_config(const CheckpointReader& reader) {
   Config config = parse_config(reader.info().config, reader.directory() + "/config of the run", {});
+  config.device = "cpu";
   config.parallelism = {.data = 1};
   config.batch = {.micro_batch_size = 1, .global_batch_size = 1};
   config.train.lanes = 1;
   config.eval.batches = 1;
+  resolve_config(config, 1);
+  if (!config.model.vocab_size) {
+    fail(ErrorKind::kData, reader.directory(), ": its config does not say model.vocab_size");
+  }
   return config;
 }
 
-int run_generate(const GenerateOptions& options, World& world) {
-  if (world.size() > 1)
-    fail(ErrorKind::kUsage, "generate runs on one rank; start it without mpirun");
+int run_generate(const GenerateOptions& options) {
   const CheckpointReader reader(step_folder(options.checkpoint));
   const Config config = lone_config(reader);
   const Tokenizer tokenizer =
       Tokenizer::load(options.tokenizer.empty() ? config.tokenizer.path : options.tokenizer);
-  if (tokenizer.digest() != reader.info().identity.at("tokenizer")) {
+  const auto& identity = reader.info().identity;
+  const auto trained_with = identity.find("tokenizer");
+  if (trained_with == identity.end() || tokenizer.digest() != trained_with->second) {
     fail(ErrorKind::kData, reader.directory(),
          ": was trained with another tokenizer; name its folder with --tokenizer");
   }
   set_compute_threads(available_cores());
-  DeviceMesh mesh(world.group(), {});
+  DeviceMesh mesh(make_lone_world()->group(), {});
   RankModel model(config, mesh);
   load_checkpoint(reader, model);
   std::vector<std::int32_t> prompt;
@@ -77,7 +83,7 @@ void add_generate(CLI::App& app, Run& run) {
   command->add_option("--top-k", o->sampling.top_k, "0: all")->check(CLI::Range(0, 1 << 30));
   command->add_option("--top-p", o->sampling.top_p)->check(CLI::Range(0.0, 1.0));
   command->add_option("--seed", o->sampling.seed);
-  command->callback([&run, o] { run = [o](World& world) { return run_generate(*o, world); }; });
+  command->callback([&run, o] { run = alone([o] { return run_generate(*o); }); });
 }
 
 }  // namespace frugal::cli

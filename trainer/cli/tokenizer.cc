@@ -25,14 +25,14 @@ void add_tokenizer_train(CLI::App& app, Run& run) {
       ->check(CLI::Range(257, 1 << 20));
   command->add_option("--threads", o->threads)->check(CLI::Range(1, 1024));
   command->callback([&run, o] {
-    run = [o](World&) {
+    run = alone([o] {
       train_tokenizer(
           o->input, o->output,
           {.vocab_size = o->vocab_size, .threads = o->threads, .progress = progress_line});
       fmt::print("{}/tokenizer.json: {} tokens\n", o->output,
                  Tokenizer::load(o->output).vocab_size());
       return 0;
-    };
+    });
   });
 }
 
@@ -73,12 +73,12 @@ void add_tokenizer(CLI::App& app, Run& run) {
   auto* to_ids = command->add_subcommand("encode", "Text to token ids");
   auto encode_options = add_codec_options(*to_ids, "text file; - is standard input");
   to_ids->callback([&run, encode_options] {
-    run = [encode_options](World&) { return encode(*encode_options); };
+    run = alone([encode_options] { return encode(*encode_options); });
   });
   auto* to_text = command->add_subcommand("decode", "Token ids to text");
   auto decode_options = add_codec_options(*to_text, "file of token ids; - is standard input");
   to_text->callback([&run, decode_options] {
-    run = [decode_options](World&) { return decode(*decode_options); };
+    run = alone([decode_options] { return decode(*decode_options); });
   });
 }
 

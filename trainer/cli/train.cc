@@ -34,12 +34,13 @@ int run_train(const TrainOptions& options, World& world) {
   }
   const int ranks = world.size() > 1 ? world.size() : options.ranks;
   Config config = load_config(options.config, options.overrides);
-  const int planned = options.dry_run ? layout_ranks(config, ranks) : ranks;
-  const TrainingRun run = prepare_training(std::move(config), planned);
   if (options.dry_run) {
-    if (world.rank() == 0) fmt::print("{}", plan_report(run.config));
+    if (world.rank() > 0) return 0;
+    const int planned = layout_ranks(config, ranks);
+    fmt::print("{}", plan_report(prepare_plan(std::move(config), planned)));
     return 0;
   }
+  const TrainingRun run = prepare_training(std::move(config), ranks);
   install_signal_handlers();
   if (options.ranks == 1) {
     const RankPlace place{.local_rank = world.local_rank(), .local_size = world.local_size()};

@@ -40,6 +40,15 @@ std::string command_problem(const CLI::App& app) {
 
 }  // namespace
 
+Run alone(std::function<int()> work) {
+  return [work = std::move(work)](World& world) {
+    if (world.size() > 1) {
+      fail(ErrorKind::kUsage, "this command runs on one rank; start it without mpirun");
+    }
+    return work();
+  };
+}
+
 Run say_once(std::string text) {
   return [text = std::move(text)](World& world) {
     if (world.rank() == 0) std::cout << text << std::flush;

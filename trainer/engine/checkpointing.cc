@@ -4,6 +4,7 @@
 #include <chrono>
 #include <filesystem>
 
+#include "trainer/checkpoint/agreement.h"
 #include "trainer/engine/run_identity.h"
 
 namespace frugal {
@@ -22,6 +23,18 @@ std::int64_t number_in(const CheckpointReader& reader, const std::string& key) {
   return out;
 }
 
+// The step up to which the checkpoints under root are the past of `path`: none when it lies
+// elsewhere.
+std::int64_t last_step_before(const std::string& root, const std::string& path) {
+  const CheckpointReader reader(path);
+  std::error_code failed;
+  const auto folder = std::filesystem::weakly_canonical(path, failed);
+  const auto own = std::filesystem::weakly_canonical(root, failed);
+  const auto parent =
+      folder.has_filename() ? folder.parent_path() : folder.parent_path().parent_path();
+  return parent == own ? reader.info().step : -1;
+}
+
 }  // namespace
 
 Progress load_checkpoint(const CheckpointReader& reader, RankModel& model) {
@@ -36,7 +49,7 @@ Progress load_checkpoint(const CheckpointReader& reader, RankModel& model) {
 }
 
 bool save_checkpoint(const CheckpointFacts& facts, const RankModel& model, const Progress& progress,
-                     ProcessGroup& world, std::string& error) {
+                     ProcessGroup& world, std::string& problem) {
   const Config& config = model.config();
   CheckpointWriter writer(
       facts.root, {.step = progress.step,
@@ -50,9 +63,10 @@ bool save_checkpoint(const CheckpointFacts& facts, const RankModel& model, const
   for (const TensorRun& run : model.state_runs(true)) {
     for (TensorSlice& slice : slices_of_run(run)) writer.add(std::move(slice));
   }
-  if (!writer.commit(world, error)) return false;
+  if (!writer.commit(world, problem)) return false;
   if (world.rank() == 0) {
-    remove_old_checkpoints(facts.root, config.checkpoint.keep_last, config.checkpoint.keep_every);
+    problem = remove_old_checkpoints(facts.root, config.checkpoint.keep_last,
+                                     config.checkpoint.keep_every);
   }
   return true;
 }
@@ -61,18 +75,20 @@ std::string checkpoint_to_resume(const CheckpointConfig& config, const std::stri
                                  ProcessGroup& world,
                                  const std::function<void(std::string_view)>& say) {
   if (config.resume == "auto") return find_usable_checkpoint(root, world, say).value_or("");
-  if (config.resume != "never") return config.resume;
-  if (world.rank() == 0 && !list_checkpoints(root).empty()) {
+  const bool fresh = config.resume == "never";
+  const auto failure = run_agreed(world, [&] {
+    if (world.rank() != 0) return;
+    const std::int64_t past = fresh ? -1 : last_step_before(root, config.resume);
     const auto now = std::chrono::system_clock::now().time_since_epoch();
     const std::string aside = concat(
         root, ".before-", std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
-    std::error_code failed;
-    std::filesystem::rename(root, aside, failed);
-    if (failed) fail(ErrorKind::kData, root, ": cannot be put aside: ", failed.message());
-    say(concat("checkpoint.resume is never: older checkpoints are now in ", aside));
-  }
-  world.host_barrier();
-  return "";
+    if (put_checkpoints_aside(root, past, aside) > 0) {
+      say(concat("checkpoint.resume is ", config.resume, ": ", fresh ? "older" : "other",
+                 " checkpoints of the run are now in ", aside));
+    }
+  });
+  if (failure) throw Error(failure->kind, failure->message);
+  return fresh ? "" : config.resume;
 }
 
 void check_identity(const CheckpointReader& reader, const Config& config,

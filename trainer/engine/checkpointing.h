@@ -29,12 +29,14 @@ struct CheckpointFacts {
   std::string tokenizer_digest, data_digest;
 };
 
-// False: not written, and why; older checkpoints stay.
+// False: not written; older checkpoints stay. `problem` says why, or what old checkpoint could not
+// be removed (rank 0), or is empty.
 bool save_checkpoint(const CheckpointFacts& facts, const RankModel& model, const Progress& progress,
-                     ProcessGroup& world, std::string& error);
+                     ProcessGroup& world, std::string& problem);
 
-// The checkpoint that checkpoint.resume names, or an empty string for a fresh start. `never` puts
-// older checkpoints aside, so that they are neither lost nor resumed. say: rank 0 alone.
+// The checkpoint that checkpoint.resume names, or an empty string for a fresh start. Checkpoints of
+// the run that are not its past (all with `never`, later ones with a path) are put aside, so that
+// they are neither lost nor resumed. say: rank 0 alone.
 std::string checkpoint_to_resume(const CheckpointConfig& config, const std::string& root,
                                  ProcessGroup& world,
                                  const std::function<void(std::string_view)>& say);

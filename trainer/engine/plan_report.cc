@@ -77,10 +77,10 @@ std::string bytes_text(std::size_t bytes) {
 std::string plan_report(const Config& config) {
   const ParallelismConfig& p = config.parallelism;
   const int ranks = p.data.value_or(1) * p.pipeline * p.context * p.tensor;
-  std::string out =
-      fmt::format("run {}: {:.2f}M parameters, {}\nlayout: {} ({} ranks)\n", config.run.name,
-                  static_cast<double>(parameter_count(config.model)) * 1e-6,
-                  config.precision.compute, layout_text(p), ranks);
+  std::string out = fmt::format(
+      "run {}: {:.2f}M parameters, {}\nlayout: {} ({})\n", config.run.name,
+      static_cast<double>(parameter_count(config.model)) * 1e-6, config.precision.compute,
+      layout_text(p), ranks == 1 ? "1 rank" : fmt::format("{} ranks", ranks));
   out += fmt::format("step: {} sequences of {} tokens, micro-batches of {}\n",
                      config.batch.global_batch_size, config.data.sequence_length,
                      config.batch.micro_batch_size);

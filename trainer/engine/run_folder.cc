@@ -9,6 +9,7 @@
 #include <cstring>
 #include <ctime>
 #include <filesystem>
+#include <iostream>
 
 #include "kernels/core/check.h"
 #include "trainer/engine/run_identity.h"
@@ -63,12 +64,15 @@ RunFolder::RunFolder(const Config& config, int world_rank, int world_size)
          "; set another run.dir");
   }
   lock_ = take_lock(path_);
-  replace_file(path_ + "/config.yaml", dump_config(config));
   set_state("running", std::nullopt);
 }
 
 RunFolder::~RunFolder() {
   if (lock_ >= 0) close(lock_);
+}
+
+void RunFolder::publish(const Config& config) const {
+  if (writes_) replace_file(path_ + "/config.yaml", dump_config(config));
 }
 
 void RunFolder::set_state(const std::string& state, std::optional<int> exit_code) const {
@@ -82,7 +86,11 @@ void RunFolder::set_state(const std::string& state, std::optional<int> exit_code
                          {"ranks", std::to_string(ranks_)}},
                .exit_code = exit_code};
   if (exit_code) info.facts["ended"] = utc_time();
-  write_run_info(path_, info);
+  try {
+    write_run_info(path_, info);
+  } catch (const Error& error) {
+    std::cerr << "frugal: warning: " << error.what() << '\n';
+  }
 }
 
 }  // namespace frugal

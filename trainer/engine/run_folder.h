@@ -10,7 +10,7 @@ namespace frugal {
 
 class RunFolder {
  public:
-  // Makes the folder and its config.yaml and takes its lock; on other ranks than 0 nothing. Throws
+  // Makes the folder and takes its lock; on other ranks than 0 nothing. Throws
   // Error(kUsage) when another process trains there, Error(kData) when it cannot be written.
   RunFolder(const Config& config, int world_rank, int world_size);
   ~RunFolder();
@@ -21,7 +21,10 @@ class RunFolder {
   std::string checkpoints() const { return path_ + "/checkpoints"; }
   // The name under which checkpoints know the run. From rank 0.
   const std::string& run_id() const { return run_id_; }
-  // run.json: running, finished, stopped, failed.
+  // Makes config.yaml: call when it is known that the config fits what the folder holds.
+  void publish(const Config& config) const;
+  // run.json: running, finished, stopped, failed. What cannot be written is said on stderr: it must
+  // not hide why a run ends.
   void set_state(const std::string& state, std::optional<int> exit_code) const;
 
  private:

@@ -45,7 +45,7 @@ std::map<std::string, std::string> run_identity(const Config& config,
   out["data"] = data_digest;
   out["train.lanes"] = config.train.determinism == "ordered"
                            ? std::to_string(config.train.lanes.value_or(0))
-                           : "follow the layout";
+                           : "any (train.determinism is not ordered)";
   return out;
 }
 

@@ -26,6 +26,10 @@ struct TrainingRun {
 // Error(kData).
 TrainingRun prepare_training(Config config, int world_size);
 
+// Resolves the config for world_size ranks and a plan_report(): on a machine without the GPU it
+// asks for, and, where it says its vocabulary, without the tokenizer. Throws as above.
+Config prepare_plan(Config config, int world_size);
+
 // How a training ended.
 enum class TrainingEnd {
   kFinished,  // train.steps updates are done
@@ -33,9 +37,9 @@ enum class TrainingEnd {
 };
 
 // One rank's part. Collective. Rank 0 writes the run folder (README, "Run folder"). Resumes as
-// checkpoint.resume says. Throws Error(kUsage): ranks with different configs, folder in use;
-// kPreflight: too little memory; kData: unusable data or checkpoint, also when a checkpoint asked
-// for by a signal could not be written; kDiverged; kCommunication.
+// checkpoint.resume says. Throws Error(kUsage): ranks with another config or other data on some
+// rank, folder in use; kPreflight: too little memory; kData: unusable data or checkpoint, also when
+// a checkpoint asked for by a signal could not be written; kDiverged; kCommunication.
 TrainingEnd train(const TrainingRun& run, std::unique_ptr<ProcessGroup> world,
                   const RankPlace& place);
 

@@ -1,8 +1,5 @@
 #include "trainer/engine/train_loop.h"
 
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -11,7 +8,9 @@
 #include "fmt/format.h"
 #include "kernels/core/threads.h"
 #include "trainer/engine/generate.h"
+#include "trainer/engine/host.h"
 #include "trainer/engine/run_identity.h"
+#include "trainer/engine/same_facts.h"
 #include "trainer/engine/signals.h"
 #include "trainer/metrics/flops.h"
 #include "trainer/optim/learning_rate.h"
@@ -45,17 +44,6 @@ BatchSource batches_of(const DataLoader& loader, std::int64_t step) {
   };
 }
 
-std::size_t resident_peak() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::size_t>(usage.ru_maxrss) * 1024;
-}
-
-std::size_t host_memory() {
-  return static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) *
-         static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-}
-
 }  // namespace
 
 TrainLoop::TrainLoop(const TrainingRun& run, DeviceMesh& mesh, const RankPlace& place,
@@ -71,8 +59,15 @@ TrainLoop::TrainLoop(const TrainingRun& run, DeviceMesh& mesh, const RankPlace& 
             .run_id = folder.run_id(),
             .tokenizer_digest = run.tokenizer->digest(),
             .data_digest = train_data_->digest()};
+  require_same_facts(mesh_.world(),
+                     {{"program version", FRUGAL_VERSION},
+                      {"tokenizer", facts_.tokenizer_digest},
+                      {"training data", facts_.data_digest},
+                      {"validation data", validation_data_ ? validation_data_->digest() : ""}},
+                     "every host needs the same program and the same files");
   model_ = std::make_unique<RankModel>(config_, mesh_);
   resume();
+  folder_.publish(config_);
   open_metrics();
 }
 
@@ -83,6 +78,7 @@ void TrainLoop::say(std::string_view line) {
   } else {
     fmt::print("{}\n", line);
     std::fflush(stdout);
+    said_before_.emplace_back(line);
   }
 }
 
@@ -134,7 +130,8 @@ void TrainLoop::open_metrics() {
                                .total_steps = config_.train.steps,
                                .resume_step = progress_.step,
                                .console_interval = config_.logging.interval,
-                               .tensorboard = config_.logging.tensorboard});
+                               .tensorboard = config_.logging.tensorboard,
+                               .said_before = std::move(said_before_)});
     metrics_->say(fmt::format(
         "{}: {:.2f}M parameters, {}, {}, {} sequences in an epoch", folder_.path(),
         static_cast<double>(parameter_count(config_.model)) * 1e-6, config_.precision.compute,
@@ -161,15 +158,16 @@ TrainingEnd TrainLoop::run() {
     requests = agree();
     report(result, seconds, requests);
     count(result);
+    // Who asks to stop may not wait long.
+    if (requests.stop) save_last();
     if (due(config_.eval.interval)) evaluate();
     if (due(config_.sample.interval)) sample();
-    if (due(config_.checkpoint.interval) || requests.save) save();
+    if (progress_.step == config_.train.steps) {
+      save_last();
+    } else if (!requests.stop && (due(config_.checkpoint.interval) || requests.save)) {
+      save_and_go_on();
+    }
   }
-  if (saved_step_ != progress_.step && !save()) {
-    fail(ErrorKind::kData, facts_.root, ": the last step, ", progress_.step,
-         ", could not be saved; free some space and start again");
-  }
-  if (metrics_) metrics_->flush();
   if (progress_.step >= config_.train.steps) {
     say(fmt::format("finished: {} steps, {} tokens; everything is in {}", progress_.step,
                     progress_.tokens, folder_.path()));
@@ -199,7 +197,6 @@ void TrainLoop::count(const StepResult& result) {
   say(fmt::format("step {}: the gradient is not finite, no update was made ({} in all)",
                   progress_.step, progress_.skipped));
   if (progress_.skipped_in_a_row <= config_.train.max_skipped_updates) return;
-  if (metrics_) metrics_->flush();
   fail(ErrorKind::kDiverged, "step ", progress_.step, ": ", progress_.skipped_in_a_row,
        " updates in a row had a gradient that is not finite (train.max_skipped_updates is ",
        config_.train.max_skipped_updates,
@@ -220,7 +217,7 @@ void TrainLoop::report(const StepResult& result, double seconds, const Requests&
                   .step_time_s = seconds,
                   .mfu = flops / peak_flops_,
                   .peak_bytes = requests.host_bytes,
-                  .total_bytes = host_memory(),
+                  .total_bytes = usable_memory_bytes(),
                   .skipped = result.skipped});
 }
 
@@ -258,7 +255,7 @@ void TrainLoop::sample() {
 TrainLoop::Requests TrainLoop::agree() {
   const SignalRequests own = take_signal_requests();
   constexpr std::size_t kUnit = std::size_t{1} << 20U;  // MiB fit 32 bits
-  const std::size_t share = resident_peak() / static_cast<std::size_t>(place_.process_ranks);
+  const std::size_t share = resident_peak_bytes() / static_cast<std::size_t>(place_.process_ranks);
   std::array<std::int32_t, 3> votes{own.stop ? 1 : 0, own.save ? 1 : 0,
                                     static_cast<std::int32_t>(share / kUnit)};
   mesh_.world().all_reduce({reinterpret_cast<std::byte*>(votes.data()), {3}, DType::kI32, {}},
@@ -270,21 +267,31 @@ TrainLoop::Requests TrainLoop::agree() {
           .host_bytes = static_cast<std::size_t>(votes[2] / hosts) * kUnit};
 }
 
-bool TrainLoop::save() {
-  if (metrics_) metrics_->flush();
+bool TrainLoop::save(std::string& error) {
+  if (saved_step_ == progress_.step) return true;
   const auto begin = Clock::now();
-  std::string error;
-  if (!save_checkpoint(facts_, *model_, progress_, mesh_.world(), error)) {
-    say(
-        fmt::format("step {}: the checkpoint was not written: {}; the run goes on with the last "
-                    "good one",
-                    progress_.step, error));
-    return false;
-  }
+  if (!save_checkpoint(facts_, *model_, progress_, mesh_.world(), error)) return false;
   saved_step_ = progress_.step;
   say(fmt::format("step {}: checkpoint written in {:.1f} s", progress_.step,
                   std::chrono::duration<double>(Clock::now() - begin).count()));
+  if (!error.empty()) say(fmt::format("warning: an old checkpoint stays: {}", error));
   return true;
+}
+
+void TrainLoop::save_and_go_on() {
+  std::string error;
+  if (save(error)) return;
+  say(
+      fmt::format("step {}: the checkpoint was not written: {}; the run goes on, the last good one "
+                  "stays",
+                  progress_.step, error));
+}
+
+void TrainLoop::save_last() {
+  std::string error;
+  if (save(error)) return;
+  fail(ErrorKind::kData, facts_.root, ": step ", progress_.step, " could not be saved: ", error,
+       "; free some space and start again, the last good checkpoint stays");
 }
 
 }  // namespace frugal

@@ -41,8 +41,11 @@ class TrainLoop {
   void sample();
   // Ranks agree at the step boundary.
   Requests agree();
-  // True when the newest step is safe.
-  bool save();
+  // True when the newest step is safe; then `error` is empty or of a checkpoint that should be
+  // gone.
+  bool save(std::string& error);
+  void save_and_go_on();  // a failure is said
+  void save_last();       // a failure ends the run
   bool due(int interval) const;
 
   const TrainingRun& run_;
@@ -56,10 +59,10 @@ class TrainLoop {
   std::unique_ptr<Stream> control_;
   std::unique_ptr<RankModel> model_;
   std::unique_ptr<MetricsWriter> metrics_;  // rank 0
+  std::vector<std::string> said_before_;    // while there was none
   Progress progress_;
   std::int64_t saved_step_ = -1;
   double peak_flops_ = 0;  // of all hosts
-  bool first_report_ = true;
 };
 
 }  // namespace frugal

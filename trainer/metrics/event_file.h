@@ -2,10 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <fstream>
 #include <span>
 #include <string>
 #include <string_view>
+
+#include "trainer/metrics/append_file.h"
 
 namespace frugal {
 
@@ -31,13 +32,12 @@ class EventFile {
   // text is Markdown in valid UTF-8.
   void text(std::int64_t step, std::string_view tag, std::string_view text);
 
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return out_.path(); }
 
  private:
   void write(std::int64_t step, tensorboard::Event& event);
 
-  std::string path_;
-  std::ofstream out_;
+  AppendFile out_;
 };
 
 // length, masked checksum of length, payload, masked checksum of payload.

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <cstdint>
-#include <fstream>
 #include <string>
 
+#include "trainer/metrics/append_file.h"
 #include "trainer/metrics/metrics.h"
 
 namespace frugal {
@@ -15,7 +15,7 @@ class JsonLines {
  public:
   // Keeps the lines of steps <= resume_step; later ones, and what is not a whole line of ours (a
   // torn end, bytes lost in a power failure), are cut off by replacing the file.
-  JsonLines(std::string path, std::int64_t resume_step);
+  JsonLines(const std::string& path, std::int64_t resume_step);
 
   void step(const StepMetrics& metrics);
   void eval(const EvalMetrics& metrics);
@@ -23,11 +23,8 @@ class JsonLines {
   std::int64_t lines_cut() const { return lines_cut_; }
 
  private:
-  void append(const std::string& line);
-
-  std::string path_;
-  std::int64_t lines_cut_ = 0;
-  std::ofstream out_;
+  std::int64_t lines_cut_;
+  AppendFile out_;
 };
 
 }  // namespace frugal

@@ -34,7 +34,8 @@ struct EvalMetrics {
 };
 
 // A run folder's writers. Opened for append on resume: lines of steps after `resume_step` (lost
-// work) are cut off first.
+// work) are cut off first. A report that cannot be written (disk full) never ends a run: it is said
+// on the console, once until one is written again.
 class MetricsWriter {
  public:
   struct Options {
@@ -43,7 +44,9 @@ class MetricsWriter {
     std::int64_t resume_step = 0;  // 0: a fresh run
     int console_interval = 1;
     bool tensorboard = true;
+    std::vector<std::string> said_before = {};  // goes to log.txt only
   };
+  // Throws Error(kData) when the folder cannot be written.
   explicit MetricsWriter(const Options& options);
   ~MetricsWriter();
 
@@ -53,7 +56,6 @@ class MetricsWriter {
   void sample(std::int64_t step, std::string_view prompt,
               std::string_view text);  // console, samples/step-XXXXXXXX.txt, TensorBoard
   void say(std::string_view line);     // console and log.txt
-  void flush();
 
  private:
   struct Impl;
@@ -64,8 +66,8 @@ class MetricsWriter {
 // GiB | 1.59 s | eta 49m"
 std::string console_line(const StepMetrics& metrics, std::int64_t total_steps);
 
-// run.json: state (running, finished, stopped, failed), versions, host list, layout, start and stop
-// times, exit code. Replaced by rename.
+// run.json: state (running, finished, stopped, failed), version, compiler, host of rank 0, layout,
+// start and stop times, exit code. Replaced by rename. Throws Error(kData).
 struct RunInfo {
   std::string state;
   std::map<std::string, std::string> facts;

@@ -141,6 +141,20 @@ TEST_F(Catalog, AStepThatIsReachedAgainGetsASecondTake) {
   EXPECT_EQ(listed(), (Names{"step-00000002.3", "step-00000001"}));
 }
 
+// A run that goes back to step 2 and forward again: its new checkpoints are the newest.
+TEST_F(Catalog, LaterOnesArePutAsideWhole) {
+  save_steps({1, 2, 3, 4});
+  const std::string aside = root_ + ".aside";
+  fs::remove_all(aside);
+  EXPECT_EQ(put_checkpoints_aside(root_, 2, aside), 2);
+  EXPECT_EQ(listed(), (Names{"step-00000002", "step-00000001"}));
+  EXPECT_NO_THROW(check_small_model(aside + "/step-00000004"));
+  EXPECT_EQ(put_checkpoints_aside(root_, 2, aside), 0);
+  EXPECT_EQ(put_checkpoints_aside(root_, -1, aside), 2);
+  EXPECT_EQ(choice(2), "none");
+  fs::remove_all(aside);
+}
+
 TEST_F(Catalog, Retention) {
   const auto kept = [&](int keep_last, int keep_every) {
     fs::remove_all(root_);

@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <bit>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -154,6 +156,43 @@ TEST_F(MetricsWriterTest, TensorBoardFilesAreOptional) {
   fs::remove_all(run_dir_);
   MetricsWriter({.run_dir = run_dir_, .tensorboard = false}).step({.step = 1});
   EXPECT_FALSE(fs::exists(run_dir_ + "/tb"));
+}
+
+// Files of this process end at `bytes` while it lives: a disk that is full.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+    handler_ = std::signal(SIGXFSZ, SIG_IGN);
+  }
+  ~FileSizeLimit() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, handler_);
+  }
+
+ private:
+  rlimit before_{};
+  void (*handler_)(int) = nullptr;
+};
+
+TEST_F(MetricsWriterTest, AFullDiskIsSaidOnceAndCostsOnlyWhatDidNotFit) {
+  auto writer = open(0, 1000);
+  for (int step = 1; step <= 20; ++step) writer.step({.step = step});
+  const auto whole = fs::file_size(run_dir_ + "/metrics.jsonl");
+  testing::internal::CaptureStdout();
+  {
+    const FileSizeLimit limit(whole + 50);
+    for (int step = 21; step <= 23; ++step) writer.step({.step = step});
+  }
+  writer.step({.step = 24});
+  const std::string console = testing::internal::GetCapturedStdout();
+  EXPECT_EQ(lines().size(), 21U);
+  EXPECT_EQ(lines().back()["step"], 24);
+  const auto first = console.find("metrics.jsonl: cannot write: File too large; the run goes on");
+  EXPECT_NE(first, std::string::npos) << console;
+  EXPECT_EQ(console.find("metrics.jsonl", first + 1), std::string::npos) << console;
 }
 
 TEST_F(MetricsWriterTest, AnUnusableFolderIsAUserError) {
