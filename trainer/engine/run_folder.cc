@@ -71,8 +71,7 @@ RunFolder::~RunFolder() {
   if (lock_ >= 0) close(lock_);
 }
 
-void RunFolder::set_state(const std::string& state, std::optional<int> exit_code) const {
-  if (!writes_) return;
+RunInfo RunFolder::info(const std::string& state, std::optional<int> exit_code) const {
   RunInfo info{.state = state,
                .facts = {{"started", started_},
                          {"version", FRUGAL_VERSION},
@@ -82,7 +81,24 @@ void RunFolder::set_state(const std::string& state, std::optional<int> exit_code
                          {"ranks", std::to_string(ranks_)}},
                .exit_code = exit_code};
   if (exit_code) info.facts["ended"] = utc_time();
-  write_run_info(path_, info);
+  return info;
+}
+
+void RunFolder::set_state(const std::string& state, std::optional<int> exit_code) const {
+  if (writes_) write_run_info(path_, info(state, exit_code));
+}
+
+RunFailure::RunFailure(ErrorKind kind, const std::string& message, const RunFolder& folder)
+    : Error(kind, message),
+      path_(folder.path()),
+      info_(folder.info("failed", static_cast<int>(kind))) {}
+
+void RunFailure::note() const noexcept {
+  try {
+    write_run_info(path_, info_);
+  } catch (const std::exception&) {
+    return;
+  }
 }
 
 }  // namespace frugal

@@ -44,15 +44,6 @@ void check_memory(const Config& config, int world_rank, const RankPlace& place) 
        "(--dry-run shows what takes it)");
 }
 
-// The failure under way is what the user must read, not that run.json could not be written.
-void note_failure(const RunFolder& folder, ErrorKind kind) {
-  try {
-    folder.set_state("failed", static_cast<int>(kind));
-  } catch (const Error&) {
-    return;
-  }
-}
-
 }  // namespace
 
 TrainingRun prepare_training(Config config, int world_size) {
@@ -89,20 +80,20 @@ TrainingEnd train(const TrainingRun& run, std::unique_ptr<ProcessGroup> world,
                                      .tensor = p.tensor,
                                      .expert = p.expert});
   RunFolder folder(config, rank, ranks);
+  mesh.world().host_barrier();  // from here on every rank's failure is one of this run
   try {
     const TrainingEnd end = TrainLoop(run, mesh, place, folder).run();
     const bool finished = end == TrainingEnd::kFinished;
     folder.set_state(finished ? "finished" : "stopped", finished ? 0 : 75);
     return end;
   } catch (const Error& error) {
-    note_failure(folder, error.kind());
-    throw;
+    throw RunFailure(error.kind(), error.what(), folder);
   } catch (const std::bad_alloc&) {
-    note_failure(folder, ErrorKind::kPreflight);
-    throw;
-  } catch (const std::exception&) {
-    note_failure(folder, ErrorKind::kInternal);
-    throw;
+    throw RunFailure(ErrorKind::kPreflight,
+                     "out of memory; `frugal train ... --dry-run` shows what the run needs",
+                     folder);
+  } catch (const std::exception& error) {
+    throw RunFailure(ErrorKind::kInternal, error.what(), folder);
   }
 }
 
