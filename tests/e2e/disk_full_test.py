@@ -1,5 +1,6 @@
 """A checkpoint that cannot be written costs that checkpoint and nothing else."""
 
+import json
 import resource
 import signal
 import subprocess
@@ -18,12 +19,13 @@ def may_mount():
 
 class DiskFull(TestCase):
     def test_the_run_goes_on_and_saves_again_when_there_is_room(self):
-        """The system refuses every byte beyond a file size: the data files do not fit, lines of logs do."""
+        """The system refuses every byte that would be added to a file: checkpoints, and lines of the reports too."""
         job = self.start(*self.command("train.steps=100000", "checkpoint.interval=3", ranks=2))
         job.wait_for("step 3: " + SAVED)
-        self.limit(job, 65536)
-        job.wait_for("the checkpoint was not written: ")
-        refused = int(job.text().split(": the checkpoint was not written")[0].split("step ")[-1])
+        self.limit(job, 0)
+        job.wait_for("metrics.jsonl: cannot write: File too large; free disk space")
+        job.wait_for(" was not written: ")
+        refused = int(job.text().split(" was not written: ")[0].split("checkpoint of step ")[-1])
         self.assertIn("the run goes on with the last good one", job.text())
         job.wait_for(f"step {refused + 1}/")
         good = self.checkpoints()
@@ -34,6 +36,11 @@ class DiskFull(TestCase):
         result = job.wait()
         self.assert_code(75, result)
         self.assertEqual([], result.messages())
+        self.assertEqual(1, result.text.count("cannot write: File too large"), result.text)
+        lines = [json.loads(line) for line in (self.dir / "run/metrics.jsonl").read_text().splitlines()]
+        steps = [line["step"] for line in lines if "loss" in line]
+        self.assertEqual(list(range(1, len(steps) + 1)), steps)
+        self.assertGreater(len(steps), refused)
 
     def limit(self, job, size):
         for rank in (0, 1):
@@ -49,7 +56,7 @@ class DiskFull(TestCase):
                    *self.command("checkpoint.interval=3", f"run.dir={disk}", "logging.tensorboard=false", ranks=2)]
         result = self.start(*command).wait()
         self.assert_fails(result, 4, "the last step, 8, could not be saved", "free some space and start again")
-        self.assert_says(result, "step 3: " + SAVED, "step 6: the checkpoint was not written: ", "No space left on device",
+        self.assert_says(result, "step 3: " + SAVED, "checkpoint of step 6 was not written: ", "No space left on device",
                          "free disk space", "the run goes on with the last good one", "step 8/8")
         (self.dir / "disk.after/run").rename(self.dir / "run")
         self.assertEqual(["step-00000003"], self.checkpoints())

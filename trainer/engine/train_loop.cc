@@ -275,10 +275,7 @@ bool TrainLoop::save() {
   const auto begin = Clock::now();
   std::string error;
   if (!save_checkpoint(facts_, *model_, progress_, mesh_.world(), error)) {
-    say(
-        fmt::format("step {}: the checkpoint was not written: {}; the run goes on with the last "
-                    "good one",
-                    progress_.step, error));
+    say(error + "; the run goes on with the last good one");
     return false;
   }
   saved_step_ = progress_.step;

@@ -7,7 +7,6 @@
 #include <filesystem>
 
 #include "fmt/format.h"
-#include "kernels/core/check.h"
 #include "trainer/metrics/crc32c.h"
 #include "trainer/metrics/event.pb.h"
 
@@ -48,7 +47,7 @@ std::string frame_record(std::string_view payload) {
 }
 
 EventFile::EventFile(const std::string& directory, std::int64_t first_step)
-    : path_(new_path(directory)), out_(path_, std::ios::binary) {
+    : file_(new_path(directory)) {
   tensorboard::Event version;
   version.set_file_version("brain.Event:2");
   write(0, version);
@@ -82,8 +81,7 @@ void EventFile::text(std::int64_t step, std::string_view tag, std::string_view t
 void EventFile::write(std::int64_t step, tensorboard::Event& event) {
   event.set_wall_time(wall_time_seconds());
   event.set_step(step);
-  out_ << frame_record(event.SerializeAsString()) << std::flush;
-  if (!out_) fail(ErrorKind::kData, path_, ": cannot write; free disk space or check permissions");
+  file_.append(frame_record(event.SerializeAsString()));
 }
 
 }  // namespace frugal

@@ -1,12 +1,11 @@
 #include "trainer/metrics/json_lines.h"
 
 #include <cmath>
+#include <fstream>
 #include <iterator>
 #include <string_view>
-#include <utility>
 
 #include "fmt/format.h"
-#include "kernels/core/check.h"
 #include "nlohmann/json.hpp"
 #include "trainer/metrics/replace_file.h"
 
@@ -59,29 +58,23 @@ std::int64_t cut_off(const std::string& path, std::int64_t resume_step) {
 
 }  // namespace
 
-JsonLines::JsonLines(std::string path, std::int64_t resume_step)
-    : path_(std::move(path)), lines_cut_(cut_off(path_, resume_step)) {
-  out_.open(path_, std::ios::binary | std::ios::app);
-  if (!out_) fail(ErrorKind::kData, path_, ": cannot open for writing; check permissions");
-}
+JsonLines::JsonLines(const std::string& path, std::int64_t resume_step)
+    : lines_cut_(cut_off(path, resume_step)), file_(path) {}
 
 void JsonLines::step(const StepMetrics& m) {
-  append(fmt::format(R"({{"step": {}, "loss": {}, "grad_norm": {}, "learning_rate": {}, )"
-                     R"("tokens": {}, "tokens_per_second": {}, "step_time_s": {}, "mfu": {}, )"
-                     R"("peak_bytes": {}, "skipped": {}}})",
-                     m.step, number(m.loss), number(m.grad_norm), number(m.learning_rate), m.tokens,
-                     number(m.tokens_per_second), number(m.step_time_s), number(m.mfu),
-                     m.peak_bytes, m.skipped));
+  file_.append(fmt::format(
+      R"({{"step": {}, "loss": {}, "grad_norm": {}, "learning_rate": {}, )"
+      R"("tokens": {}, "tokens_per_second": {}, "step_time_s": {}, "mfu": {}, )"
+      R"("peak_bytes": {}, "skipped": {}}})"
+      "\n",
+      m.step, number(m.loss), number(m.grad_norm), number(m.learning_rate), m.tokens,
+      number(m.tokens_per_second), number(m.step_time_s), number(m.mfu), m.peak_bytes, m.skipped));
 }
 
 void JsonLines::eval(const EvalMetrics& m) {
-  append(fmt::format(R"({{"step": {}, "validation_loss": {}, "bits_per_byte": {}}})", m.step,
-                     number(m.loss), number(m.bits_per_byte)));
-}
-
-void JsonLines::append(const std::string& line) {
-  out_ << line << '\n' << std::flush;
-  if (!out_) fail(ErrorKind::kData, path_, ": cannot write; free disk space and resume the run");
+  file_.append(fmt::format(R"({{"step": {}, "validation_loss": {}, "bits_per_byte": {}}})"
+                           "\n",
+                           m.step, number(m.loss), number(m.bits_per_byte)));
 }
 
 }  // namespace frugal

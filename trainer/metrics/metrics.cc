@@ -31,19 +31,30 @@ struct MetricsWriter::Impl {
   explicit Impl(const Options& o)
       : options(o),
         run_dir(prepare(o)),
-        log(run_dir + "/log.txt", std::ios::binary | std::ios::app),
+        log(run_dir + "/log.txt"),
         json(run_dir + "/metrics.jsonl", o.resume_step) {
-    if (!log) fail(ErrorKind::kData, run_dir, "/log.txt: cannot open for writing");
     if (o.tensorboard) events.emplace(run_dir + "/tb", o.resume_step + 1);
+  }
+
+  // Once, on the console, until all is written: a full disk is no reason to lose the run.
+  void tell_problem() {
+    std::string problem = json.file().problem();
+    if (problem.empty()) problem = log.problem();
+    if (problem.empty() && events) problem = events->file().problem();
+    if (!told && !problem.empty()) {
+      fmt::print("{}; free disk space: what the run reports waits in memory until then\n", problem);
+    }
+    told = !problem.empty();
   }
 
   Options options;
   std::string run_dir;
-  std::ofstream log;
+  AppendedFile log;
   JsonLines json;
   std::optional<EventFile> events;
   std::int64_t sample_step = -1;  // the step of the last sample
   int samples_of_step = 0;
+  bool told = false;  // that a file cannot be written
 };
 
 MetricsWriter::MetricsWriter(const Options& options) : impl_(std::make_unique<Impl>(options)) {
@@ -71,6 +82,7 @@ void MetricsWriter::step(const StepMetrics& m) {
         {"memory/peak_gib", static_cast<float>(static_cast<double>(m.peak_bytes) / kGib)}};
     impl_->events->scalars(m.step, values);
   }
+  impl_->tell_problem();
   const bool first = m.step == options.resume_step + 1;
   const bool last = m.step == options.total_steps;
   if (first || last || m.skipped || m.step % options.console_interval == 0) {
@@ -98,7 +110,7 @@ void MetricsWriter::sample(std::int64_t step, std::string_view prompt, std::stri
   const std::string path = fmt::format("{}/samples/step-{:08d}.txt", impl_->run_dir, step);
   std::ofstream out(path, std::ios::binary | (new_step ? std::ios::trunc : std::ios::app));
   out << "--- prompt: " << prompt << '\n' << prompt << text << "\n\n" << std::flush;
-  if (!out) fail(ErrorKind::kData, path, ": cannot write; free disk space and resume the run");
+  if (!out) say(fmt::format("{}: cannot write; free disk space", path));
 
   const std::string shown = printable_text(fmt::format("{}{}", prompt, text));
   if (impl_->events) {
@@ -112,8 +124,9 @@ void MetricsWriter::say(std::string_view line) {
   std::fwrite(line.data(), 1, line.size(), stdout);
   std::fputc('\n', stdout);
   std::fflush(stdout);
-  impl_->log << line << '\n' << std::flush;
-  if (!impl_->log) fail(ErrorKind::kData, impl_->run_dir, "/log.txt: cannot write");
+  impl_->log.append(line);
+  impl_->log.append("\n");
+  impl_->tell_problem();
 }
 
 void MetricsWriter::flush() {
