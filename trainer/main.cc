@@ -9,6 +9,7 @@
 
 #include "trainer/cli/commands.h"
 #include "trainer/config/config.h"
+#include "trainer/engine/run_folder.h"
 
 namespace {
 
@@ -16,7 +17,8 @@ using frugal::ErrorKind;
 
 // Every rank may find the same fault, or suffer from the first one's end: the lowest rank speaks
 // and ends the job, the others give it time to. Its end reaches them as a signal.
-[[noreturn]] void end_job(frugal::World& world, ErrorKind kind, const std::string& message) {
+[[noreturn]] void end_job(frugal::World& world, ErrorKind kind, const std::string& message,
+                          const frugal::RunFailure* failure = nullptr) {
   using std::chrono::milliseconds;
   const bool secondary = kind == ErrorKind::kCommunication;
   std::signal(SIGTERM, SIG_DFL);
@@ -24,6 +26,7 @@ using frugal::ErrorKind;
     std::this_thread::sleep_for(
         milliseconds((secondary ? 3000 : 0) + (world.rank() > 0 ? 2000 : 0)));
   }
+  if (failure != nullptr) failure->note();
   const bool program = kind == ErrorKind::kInternal;
   std::cerr << "frugal: " << (program ? "internal error: " : "") << message << std::endl;
   if (world.size() > 1) world.abort(static_cast<int>(kind));
@@ -41,13 +44,14 @@ int run_job(int argc, char** argv, const frugal::cli::Run& run) {
   frugal::set_thread_rank(world->size() > 1 ? world->rank() : -1);
   try {
     return run(*world);
+  } catch (const frugal::RunFailure& error) {
+    end_job(*world, error.kind(), error.what(), &error);
   } catch (const frugal::Error& error) {
     end_job(*world, error.kind(), error.what());
   } catch (const frugal::ConfigError& error) {
     end_job(*world, ErrorKind::kUsage, error.what());
   } catch (const std::bad_alloc&) {
-    end_job(*world, ErrorKind::kPreflight,
-            "out of memory; `frugal train ... --dry-run` shows what the run needs");
+    end_job(*world, ErrorKind::kPreflight, "out of memory");
   } catch (const std::filesystem::filesystem_error& error) {
     end_job(*world, ErrorKind::kData,
             frugal::concat(error.path1().string(), ": ", error.code().message()));

@@ -9,7 +9,6 @@
 #include <cstring>
 #include <ctime>
 #include <filesystem>
-#include <iostream>
 
 #include "kernels/core/check.h"
 #include "trainer/engine/run_identity.h"
@@ -71,12 +70,7 @@ RunFolder::~RunFolder() {
   if (lock_ >= 0) close(lock_);
 }
 
-void RunFolder::publish(const Config& config) const {
-  if (writes_) replace_file(path_ + "/config.yaml", dump_config(config));
-}
-
-void RunFolder::set_state(const std::string& state, std::optional<int> exit_code) const {
-  if (!writes_) return;
+RunInfo RunFolder::info(const std::string& state, std::optional<int> exit_code) const {
   RunInfo info{.state = state,
                .facts = {{"started", started_},
                          {"version", FRUGAL_VERSION},
@@ -86,10 +80,27 @@ void RunFolder::set_state(const std::string& state, std::optional<int> exit_code
                          {"ranks", std::to_string(ranks_)}},
                .exit_code = exit_code};
   if (exit_code) info.facts["ended"] = utc_time();
+  return info;
+}
+
+void RunFolder::publish(const Config& config) const {
+  if (writes_) replace_file(path_ + "/config.yaml", dump_config(config));
+}
+
+void RunFolder::set_state(const std::string& state, std::optional<int> exit_code) const {
+  if (writes_) write_run_info(path_, info(state, exit_code));
+}
+
+RunFailure::RunFailure(ErrorKind kind, const std::string& message, const RunFolder& folder)
+    : Error(kind, message),
+      path_(folder.path()),
+      info_(folder.info("failed", static_cast<int>(kind))) {}
+
+void RunFailure::note() const noexcept {
   try {
-    write_run_info(path_, info);
-  } catch (const Error& error) {
-    std::cerr << "frugal: warning: " << error.what() << '\n';
+    write_run_info(path_, info_);
+  } catch (const std::exception&) {
+    return;
   }
 }
 

@@ -65,20 +65,20 @@ TrainingEnd train(const TrainingRun& run, std::unique_ptr<ProcessGroup> world,
                                      .tensor = p.tensor,
                                      .expert = p.expert});
   RunFolder folder(config, rank, ranks);
+  mesh.world().host_barrier();  // from here on every rank's failure is one of this run
   try {
     const TrainingEnd end = TrainLoop(run, mesh, place, folder).run();
     const bool finished = end == TrainingEnd::kFinished;
     folder.set_state(finished ? "finished" : "stopped", finished ? 0 : 75);
     return end;
   } catch (const Error& error) {
-    folder.set_state("failed", static_cast<int>(error.kind()));
-    throw;
+    throw RunFailure(error.kind(), error.what(), folder);
   } catch (const std::bad_alloc&) {
-    folder.set_state("failed", static_cast<int>(ErrorKind::kPreflight));
-    throw;
-  } catch (const std::exception&) {
-    folder.set_state("failed", static_cast<int>(ErrorKind::kInternal));
-    throw;
+    throw RunFailure(ErrorKind::kPreflight,
+                     "out of memory; `frugal train ... --dry-run` shows what the run needs",
+                     folder);
+  } catch (const std::exception& error) {
+    throw RunFailure(ErrorKind::kInternal, error.what(), folder);
   }
 }
 

@@ -281,17 +281,14 @@ bool TrainLoop::save(std::string& error) {
 void TrainLoop::save_and_go_on() {
   std::string error;
   if (save(error)) return;
-  say(
-      fmt::format("step {}: the checkpoint was not written: {}; the run goes on, the last good one "
-                  "stays",
-                  progress_.step, error));
+  say(error + "; the run goes on with the last good one");
 }
 
 void TrainLoop::save_last() {
   std::string error;
   if (save(error)) return;
-  fail(ErrorKind::kData, facts_.root, ": step ", progress_.step, " could not be saved: ", error,
-       "; free some space and start again, the last good checkpoint stays");
+  fail(ErrorKind::kData, error,
+       "; that was the last step of this start: mend it and start again from the last good one");
 }
 
 }  // namespace frugal

@@ -47,7 +47,7 @@ std::string frame_record(std::string_view payload) {
 }
 
 EventFile::EventFile(const std::string& directory, std::int64_t first_step)
-    : out_(new_path(directory)) {
+    : file_(new_path(directory)) {
   tensorboard::Event version;
   version.set_file_version("brain.Event:2");
   write(0, version);
@@ -81,7 +81,7 @@ void EventFile::text(std::int64_t step, std::string_view tag, std::string_view t
 void EventFile::write(std::int64_t step, tensorboard::Event& event) {
   event.set_wall_time(wall_time_seconds());
   event.set_step(step);
-  out_.append(frame_record(event.SerializeAsString()));
+  file_.append(frame_record(event.SerializeAsString()));
 }
 
 }  // namespace frugal

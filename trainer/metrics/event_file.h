@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "trainer/metrics/append_file.h"
+#include "trainer/metrics/appended_file.h"
 
 namespace frugal {
 
@@ -19,8 +19,8 @@ struct EventScalar {
   float value = 0;
 };
 
-// One new event file in a folder; every record is on its way to the disk when its call returns.
-// Used by one thread. Throws Error(kData) when the file cannot be written.
+// One new event file in a folder; every record is on its way to the disk when its call returns,
+// unless that is full. Used by one thread. Throws Error(kData) where it cannot be opened.
 class EventFile {
  public:
   // first_step: where this process begins; TensorBoard drops what older files of the folder say
@@ -32,12 +32,13 @@ class EventFile {
   // text is Markdown in valid UTF-8.
   void text(std::int64_t step, std::string_view tag, std::string_view text);
 
-  const std::string& path() const { return out_.path(); }
+  const std::string& path() const { return file_.path(); }
+  const AppendedFile& file() const { return file_; }
 
  private:
   void write(std::int64_t step, tensorboard::Event& event);
 
-  AppendFile out_;
+  AppendedFile file_;
 };
 
 // length, masked checksum of length, payload, masked checksum of payload.

@@ -59,22 +59,22 @@ std::int64_t cut_off(const std::string& path, std::int64_t resume_step) {
 }  // namespace
 
 JsonLines::JsonLines(const std::string& path, std::int64_t resume_step)
-    : lines_cut_(cut_off(path, resume_step)), out_(path) {}
+    : lines_cut_(cut_off(path, resume_step)), file_(path) {}
 
 void JsonLines::step(const StepMetrics& m) {
-  out_.append(fmt::format(R"({{"step": {}, "loss": {}, "grad_norm": {}, "learning_rate": {}, )"
-                          R"("tokens": {}, "tokens_per_second": {}, "step_time_s": {}, "mfu": {}, )"
-                          R"("peak_bytes": {}, "skipped": {}}})"
-                          "\n",
-                          m.step, number(m.loss), number(m.grad_norm), number(m.learning_rate),
-                          m.tokens, number(m.tokens_per_second), number(m.step_time_s),
-                          number(m.mfu), m.peak_bytes, m.skipped));
+  file_.append(fmt::format(
+      R"({{"step": {}, "loss": {}, "grad_norm": {}, "learning_rate": {}, )"
+      R"("tokens": {}, "tokens_per_second": {}, "step_time_s": {}, "mfu": {}, )"
+      R"("peak_bytes": {}, "skipped": {}}})"
+      "\n",
+      m.step, number(m.loss), number(m.grad_norm), number(m.learning_rate), m.tokens,
+      number(m.tokens_per_second), number(m.step_time_s), number(m.mfu), m.peak_bytes, m.skipped));
 }
 
 void JsonLines::eval(const EvalMetrics& m) {
-  out_.append(fmt::format(R"({{"step": {}, "validation_loss": {}, "bits_per_byte": {}}})"
-                          "\n",
-                          m.step, number(m.loss), number(m.bits_per_byte)));
+  file_.append(fmt::format(R"({{"step": {}, "validation_loss": {}, "bits_per_byte": {}}})"
+                           "\n",
+                           m.step, number(m.loss), number(m.bits_per_byte)));
 }
 
 }  // namespace frugal

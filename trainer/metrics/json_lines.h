@@ -4,27 +4,29 @@
 #include <cstdint>
 #include <string>
 
-#include "trainer/metrics/append_file.h"
+#include "trainer/metrics/appended_file.h"
 #include "trainer/metrics/metrics.h"
 
 namespace frugal {
 
-// Appends to metrics.jsonl; each line is handed to the system when its call returns. Used by one
-// thread. Throws Error(kData) when the file cannot be written.
+// Appends to metrics.jsonl; each line is handed to the system when its call returns, unless the
+// disk is full. Used by one thread.
 class JsonLines {
  public:
   // Keeps the lines of steps <= resume_step; later ones, and what is not a whole line of ours (a
-  // torn end, bytes lost in a power failure), are cut off by replacing the file.
+  // torn end, bytes lost in a power failure), are cut off by replacing the file. Throws
+  // Error(kData) where it cannot be opened.
   JsonLines(const std::string& path, std::int64_t resume_step);
 
   void step(const StepMetrics& metrics);
   void eval(const EvalMetrics& metrics);
 
   std::int64_t lines_cut() const { return lines_cut_; }
+  const AppendedFile& file() const { return file_; }
 
  private:
-  std::int64_t lines_cut_;
-  AppendFile out_;
+  std::int64_t lines_cut_ = 0;
+  AppendedFile file_;
 };
 
 }  // namespace frugal

@@ -2,12 +2,9 @@
 
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
-#include <set>
 
 #include "fmt/format.h"
 #include "kernels/core/check.h"
-#include "trainer/metrics/append_file.h"
 #include "trainer/metrics/event_file.h"
 #include "trainer/metrics/json_lines.h"
 #include "trainer/metrics/printable_text.h"
@@ -27,12 +24,6 @@ std::string prepare(const MetricsWriter::Options& options) {
   return options.run_dir;
 }
 
-void say_on_console(std::string_view line) {
-  std::fwrite(line.data(), 1, line.size(), stdout);
-  std::fputc('\n', stdout);
-  std::fflush(stdout);
-}
-
 }  // namespace
 
 struct MetricsWriter::Impl {
@@ -44,45 +35,48 @@ struct MetricsWriter::Impl {
     if (o.tensorboard) events.emplace(run_dir + "/tb", o.resume_step + 1);
   }
 
-  // Runs `write`; a failure is a line on the console, the first in a row of this output's.
-  template <class Write>
-  void attempt(const std::string& output, const Write& write) {
-    try {
-      write();
-      failing.erase(output);
-    } catch (const Error& error) {
-      if (failing.insert(output).second) {
-        say_on_console(fmt::format("warning: {}; the run goes on without it", error.what()));
-      }
+  // Once, on the console, until all is written: a full disk is no reason to lose the run.
+  void tell_problem() {
+    std::string problem = json.file().problem();
+    if (problem.empty()) problem = log.problem();
+    if (problem.empty() && events) problem = events->file().problem();
+    if (!told && !problem.empty()) {
+      fmt::print("{}; free disk space: what the run reports waits in memory until then\n", problem);
     }
+    told = !problem.empty();
   }
-  void log_line(std::string_view line) {
-    attempt("log", [&] { log.append(fmt::format("{}\n", line)); });
-  }
+
   void write_sample_file(std::int64_t step, bool first, std::string_view prompt,
                          std::string_view text);
 
   Options options;
   std::string run_dir;
-  AppendFile log;
+  AppendedFile log;
   JsonLines json;
   std::optional<EventFile> events;
-  std::set<std::string> failing;  // outputs whose last record was not written
   std::int64_t sample_step = -1;  // the step of the last sample
   int samples_of_step = 0;
+  bool told = false;  // that a file cannot be written
 };
 
 void MetricsWriter::Impl::write_sample_file(std::int64_t step, bool first, std::string_view prompt,
                                             std::string_view text) {
   // The first sample of a step begins its file anew: after a resume it is written a second time.
   const std::string path = fmt::format("{}/samples/step-{:08d}.txt", run_dir, step);
-  std::ofstream out(path, std::ios::binary | (first ? std::ios::trunc : std::ios::app));
-  out << "--- prompt: " << prompt << '\n' << prompt << text << "\n\n" << std::flush;
-  if (!out) fail(ErrorKind::kData, path, ": cannot write");
+  std::string problem;
+  try {
+    if (first) std::filesystem::remove(path);
+    AppendedFile file(path);
+    file.append(fmt::format("--- prompt: {}\n{}{}\n\n", prompt, prompt, text));
+    problem = file.problem();
+  } catch (const std::exception& error) {
+    problem = error.what();
+  }
+  if (!problem.empty()) fmt::print("{}; this sample is only shown here\n", problem);
 }
 
 MetricsWriter::MetricsWriter(const Options& options) : impl_(std::make_unique<Impl>(options)) {
-  for (const std::string& line : options.said_before) impl_->log_line(line);
+  for (const std::string& line : options.said_before) impl_->log.append(line + "\n");
   if (impl_->json.lines_cut() > 0) {
     say(fmt::format("metrics.jsonl: lines after step {} or torn, cut off: {}", options.resume_step,
                     impl_->json.lines_cut()));
@@ -93,7 +87,7 @@ MetricsWriter::~MetricsWriter() = default;
 
 void MetricsWriter::step(const StepMetrics& m) {
   const Options& options = impl_->options;
-  impl_->attempt("json", [&] { impl_->json.step(m); });
+  impl_->json.step(m);
   if (impl_->events) {
     constexpr double kGib = 1024.0 * 1024.0 * 1024.0;
     const EventScalar values[] = {
@@ -105,8 +99,9 @@ void MetricsWriter::step(const StepMetrics& m) {
         {"train/step_time_s", static_cast<float>(m.step_time_s)},
         {"train/mfu", static_cast<float>(m.mfu)},
         {"memory/peak_gib", static_cast<float>(static_cast<double>(m.peak_bytes) / kGib)}};
-    impl_->attempt("tensorboard", [&] { impl_->events->scalars(m.step, values); });
+    impl_->events->scalars(m.step, values);
   }
+  impl_->tell_problem();
   const bool first = m.step == options.resume_step + 1;
   const bool last = m.step == options.total_steps;
   if (first || last || m.skipped || m.step % options.console_interval == 0) {
@@ -115,34 +110,37 @@ void MetricsWriter::step(const StepMetrics& m) {
 }
 
 void MetricsWriter::eval(const EvalMetrics& m) {
-  impl_->attempt("json", [&] { impl_->json.eval(m); });
+  impl_->json.eval(m);
   if (impl_->events) {
     const EventScalar values[] = {{"valid/loss", m.loss},
                                   {"valid/bits_per_byte", static_cast<float>(m.bits_per_byte)}};
-    impl_->attempt("tensorboard", [&] { impl_->events->scalars(m.step, values); });
+    impl_->events->scalars(m.step, values);
   }
   say(fmt::format("step {}/{} | validation loss {:.3f} | {:.3f} bits per byte", m.step,
                   impl_->options.total_steps, m.loss, m.bits_per_byte));
 }
 
 void MetricsWriter::sample(std::int64_t step, std::string_view prompt, std::string_view text) {
-  const bool first = step != impl_->sample_step;
-  impl_->samples_of_step = first ? 0 : impl_->samples_of_step + 1;
+  const bool new_step = step != impl_->sample_step;
+  impl_->samples_of_step = new_step ? 0 : impl_->samples_of_step + 1;
   impl_->sample_step = step;
-  impl_->attempt("samples", [&] { impl_->write_sample_file(step, first, prompt, text); });
+
+  impl_->write_sample_file(step, new_step, prompt, text);
   const std::string shown = printable_text(fmt::format("{}{}", prompt, text));
   if (impl_->events) {
-    impl_->attempt("tensorboard", [&] {
-      impl_->events->text(step, fmt::format("samples/{}", impl_->samples_of_step),
-                          fmt::format("```\n{}\n```", shown));
-    });
+    impl_->events->text(step, fmt::format("samples/{}", impl_->samples_of_step),
+                        fmt::format("```\n{}\n```", shown));
   }
   say(fmt::format("step {} sample | {}", step, shown));
 }
 
 void MetricsWriter::say(std::string_view line) {
-  say_on_console(line);
-  impl_->log_line(line);
+  std::fwrite(line.data(), 1, line.size(), stdout);
+  std::fputc('\n', stdout);
+  std::fflush(stdout);
+  impl_->log.append(line);
+  impl_->log.append("\n");
+  impl_->tell_problem();
 }
 
 }  // namespace frugal

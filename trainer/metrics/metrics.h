@@ -34,8 +34,8 @@ struct EvalMetrics {
 };
 
 // A run folder's writers. Opened for append on resume: lines of steps after `resume_step` (lost
-// work) are cut off first. A report that cannot be written (disk full) never ends a run: it is said
-// on the console, once until one is written again.
+// work) are cut off first. A full disk never ends a run: what cannot be written waits, and that is
+// said on the console.
 class MetricsWriter {
  public:
   struct Options {

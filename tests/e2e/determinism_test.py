@@ -1,0 +1,50 @@
+"""train.determinism ordered: metrics.jsonl is the same, bit for bit, whatever the ranks and however often it stopped."""
+
+import os
+import signal
+
+from support import DATA, TestCase, main
+
+REFERENCE = DATA / "runs/done"  # one rank
+
+
+class Determinism(TestCase):
+    def assert_same(self, *overrides, ranks=1, tolerance=0.0):
+        self.assert_code(0, self.train(*overrides, ranks=ranks))
+        self.assert_equal_runs(self.dir / "run", REFERENCE, tolerance)
+
+    def test_data_2_x_pipeline_2_under_mpi(self):
+        self.assert_same("parallelism.data=2", "parallelism.pipeline=2", ranks=4)
+
+    def test_four_thread_ranks(self):
+        self.assert_same("--ranks", "4", "parallelism.pipeline=2", "parallelism.schedule=zb_h1")
+
+    def test_one_rank_again(self):
+        self.assert_same("memory.recompute=full")
+
+    def test_a_stopped_run_goes_on_in_another_layout(self):
+        job = self.start(*self.command("parallelism.pipeline=2", "checkpoint.interval=0", ranks=2))
+        job.wait_for("step 2/")
+        os.kill(job.rank(1), signal.SIGUSR1)
+        self.assert_code(75, job.wait())
+        result = self.train("--ranks", "4", "parallelism.data=4", "parallelism.zero_stage=0")
+        self.assert_code(0, result)
+        self.assert_says(result, "resumed at step ", "parallelism.data 1 -> 4")
+        self.assert_equal_runs(self.dir / "run", REFERENCE)
+
+    def test_bfloat16(self):
+        self.assert_code(0, self.train("precision.compute=bf16", "run.name=one"))
+        self.assert_code(0, self.train("precision.compute=bf16", "run.name=two", "parallelism.pipeline=2", ranks=2))
+        self.assert_equal_runs(self.dir / "one", self.dir / "two")
+
+    def test_tensor_2_within_a_tolerance(self):
+        self.assert_same("parallelism.tensor=2", ranks=2, tolerance=1e-5)
+
+    def test_another_seed_is_another_run(self):
+        self.assert_code(0, self.train("seed=2"))
+        with self.assertRaises(AssertionError):
+            self.assert_equal_runs(self.dir / "run", REFERENCE)
+
+
+if __name__ == "__main__":
+    main()

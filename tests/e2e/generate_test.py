@@ -1,0 +1,50 @@
+"""frugal generate: text from a checkpoint of any layout, decided by the seed alone."""
+
+import shutil
+
+from support import FRUGAL, MPIRUN, DATA, TestCase, flip_byte, main
+
+DONE = DATA / "runs/done"
+
+
+class Generate(TestCase):
+    def text(self, *arguments, checkpoint=DONE):
+        result = self.frugal("generate", "--checkpoint", checkpoint, "--prompt", "in the", "--max-new-tokens", "12", *arguments)
+        self.assert_code(0, result)
+        self.assertTrue(result.text.startswith("in the"), result.text)
+        return result.text
+
+    def test_the_seed_decides(self):
+        self.assertEqual(self.text("--seed", "3"), self.text("--seed", "3"))
+        self.assertNotEqual(self.text("--seed", "3"), self.text("--seed", "4"))
+        self.assertEqual(self.text("--seed", "3", "--top-k", "5", "--top-p", "0.9"),
+                         self.text("--seed", "3", "--top-k", "5", "--top-p", "0.9"))
+
+    def test_greedy_needs_no_seed(self):
+        greedy = self.text("--temperature", "0", "--seed", "1")
+        self.assertEqual(greedy, self.text("--temperature", "0", "--seed", "2"))
+        self.assertEqual(greedy, self.text("--top-k", "1", "--seed", "2"))
+
+    def test_the_layout_of_the_training_does_not_matter(self):
+        self.assert_code(0, self.train("parallelism.data=2", "parallelism.pipeline=2", ranks=4))
+        self.assertEqual(self.text("--seed", "3"), self.text("--seed", "3", checkpoint=self.dir / "run"))
+
+    def test_a_step_folder_and_no_prompt(self):
+        old = DONE / "checkpoints/step-00000004"
+        self.assertNotEqual(self.text("--seed", "3"), self.text("--seed", "3", checkpoint=old))
+        self.assert_code(0, self.frugal("generate", "--checkpoint", old, "--max-new-tokens", "4"))
+
+    def test_what_cannot_be_used(self):
+        self.assert_fails(self.frugal("generate", "--checkpoint", self.dir / "none"), 4, "none", "No such file")
+        self.assert_fails(self.frugal("generate", "--checkpoint", DONE, "--tokenizer", "other-tokenizer"), 4,
+                          "trained with another tokenizer", "--tokenizer")
+        shutil.copytree(DONE, self.dir / "run")
+        for data in (self.dir / "run/checkpoints").glob("*/data-*"):
+            flip_byte(data)
+        self.assert_fails(self.frugal("generate", "--checkpoint", self.dir / "run"), 4, "data-00000-000.safetensors")
+        self.assert_fails(self.start(*MPIRUN, "-np", "2", FRUGAL, "generate", "--checkpoint", DONE).wait(), 2,
+                          "this command runs on one rank")
+
+
+if __name__ == "__main__":
+    main()
