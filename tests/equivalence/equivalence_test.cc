@@ -121,7 +121,12 @@ INSTANTIATE_TEST_SUITE_P(Equivalence, EveryVariant,
 std::vector<Layout> tensor_layouts() {
   return {{.tensor = 2},
           {.data = 2, .pipeline = 2, .tensor = 2, .schedule = "zb_h1"},
-          {.data = 2, .pipeline = 2, .tensor = 2, .zero_stage = 0, .recompute = true}};
+          {.data = 2,
+           .pipeline = 2,
+           .tensor = 2,
+           .schedule = "interleaved_1f1b",
+           .zero_stage = 0,
+           .recompute = true}};
 }
 
 void expect_near(const Outcome& expected, const Outcome& actual) {
