@@ -42,6 +42,37 @@ TEST(ThreadGroup, AFailingRankWakesTheOthers) {
   }
 }
 
+// The definition, one element at a time: the left part is the largest power of two smaller than the
+// whole.
+float plain_tree(const Owned& rows_RC, std::int64_t begin, std::int64_t end, std::int64_t column) {
+  if (end - begin == 1) return rows_RC.at(begin * rows_RC.get().shape[1] + column);
+  std::int64_t left = 1;
+  while (2 * left < end - begin) left *= 2;
+  return plain_tree(rows_RC, begin, begin + left, column) +
+         plain_tree(rows_RC, begin + left, end, column);
+}
+
+TEST(OrderedReduce, IsTheSequentialTree) {
+  constexpr std::int64_t kRows = 7, kColumns = 3;
+  for (const int ranks : {1, 2, 3, 4, 5, 6, 7, 8}) {
+    const Owned all = random_tensor({ranks, kRows * kColumns}, DType::kF32, 5, 1e3F);
+    const Owned result({kRows, kColumns}, DType::kF32);
+    run_ranks_as_threads(ranks, [&](std::unique_ptr<ProcessGroup> world) {
+      const auto stream = make_stream({}, "test");
+      const int rank = world->rank();
+      const RowRange own = rows_of_rank(kRows, rank, ranks);
+      const Owned scratch({ranks * own.rows(), kColumns}, DType::kF32);
+      ordered_reduce_scatter(*world, result.get().slice(own.begin, own.end),
+                             all.get().slice(rank, rank + 1).reshape({kRows, kColumns}), scratch,
+                             *stream);
+      stream->synchronize();
+    });
+    for (std::int64_t i = 0; i < kRows * kColumns; ++i) {
+      EXPECT_EQ(result.at(i), plain_tree(all, 0, ranks, i)) << ranks << " ranks, element " << i;
+    }
+  }
+}
+
 // Eight lanes on 1, 2, 4, 8 ranks: the same bits.
 TEST(OrderedReduce, DoesNotDependOnTheNumberOfRanks) {
   constexpr std::int64_t kLanes = 8, kColumns = 1000;

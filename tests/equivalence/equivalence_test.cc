@@ -6,8 +6,8 @@
 //               and uneven ones given, against one rank. By default a table in which every pair of
 //               values occurs; with FRUGAL_TEST_FULL=1 in the environment the whole product.
 //   Resume      the same across a checkpoint that one such layout saves at step 10 and another one
-//               loads, in a circle through the same table; tensors loaded on another
-//               tensor-parallel size are bit-equal.
+//               loads: from each of the table to the next one, in the full test to the next four;
+//               tensors loaded on another tensor-parallel size are bit-equal.
 //   Tensor      across tensor-parallel sizes: float32 losses within 1e-5 of one rank; within one
 //               such size the same bits for any data and pipeline size.
 //
@@ -15,6 +15,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
@@ -99,8 +100,9 @@ TEST_P(EveryVariant, SameBitsAcrossResume) {
     for (const Layout& layout : covering_layouts()) {
       if (layout.microbatches() == microbatches) circle.push_back(layout);
     }
+    const std::size_t farthest = full_test() ? std::min<std::size_t>(4, circle.size() - 1) : 1;
     for (std::size_t i = 0; i < circle.size(); ++i) {
-      for (std::size_t distance = 1; distance < (full_test() ? circle.size() : 2); ++distance) {
+      for (std::size_t distance = 1; distance <= farthest; ++distance) {
         const Layout &from = circle[i], &to = circle[(i + distance) % circle.size()];
         SCOPED_TRACE(describe(from) + " -> " + describe(to));
         root.train_half(config_for(GetParam(), from));
@@ -121,7 +123,12 @@ INSTANTIATE_TEST_SUITE_P(Equivalence, EveryVariant,
 std::vector<Layout> tensor_layouts() {
   return {{.tensor = 2},
           {.data = 2, .pipeline = 2, .tensor = 2, .schedule = "zb_h1"},
-          {.data = 2, .pipeline = 2, .tensor = 2, .zero_stage = 0, .recompute = true}};
+          {.data = 2,
+           .pipeline = 2,
+           .tensor = 2,
+           .schedule = "interleaved_1f1b",
+           .zero_stage = 0,
+           .recompute = true}};
 }
 
 void expect_near(const Outcome& expected, const Outcome& actual) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iomanip>
 #include <mutex>
 #include <stdexcept>
 
@@ -186,8 +187,9 @@ std::string difference(const Outcome& expected, const Outcome& actual) {
     const auto differs = [&](const char* what, float want, float got) {
       return std::memcmp(&want, &got, sizeof want) == 0
                  ? std::string()
-                 : concat(what, " of step ", static_cast<std::size_t>(actual.first_step) + i, ": ",
-                          got, " instead of ", want);
+                 : concat(std::setprecision(9), what, " of step ",
+                          static_cast<std::size_t>(actual.first_step) + i, ": ", got,
+                          " instead of ", want);
     };
     std::string text = differs("loss", expected.losses[i + skipped], actual.losses[i]);
     if (text.empty()) text = differs("norm", expected.norms[i + skipped], actual.norms[i]);

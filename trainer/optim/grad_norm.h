@@ -13,7 +13,6 @@ namespace frugal {
 // A run of whole blocks (the last may be short) of one parameter's gradient that this rank owns.
 struct NormPiece {
   ConstTensor grad_N;  // f32
-  int param = 0;       // index in the model's global order of parameters
   std::int64_t first_block =
       0;  // position of its first block among all blocks of this rank's stages
 };

@@ -85,9 +85,10 @@ Schedule insert_transfers(Schedule compute_only);
 Schedule insert_grad_reductions(Schedule schedule);
 
 // Throws ScheduleError unless: every stage does forward, input and weight gradient of every
-// micro-batch exactly once, in an order that respects dependencies within a rank; backwards and
-// weight gradients of a stage ascend by micro-batch; transfers match one to one; simulate()
-// finishes with overlap on and off.
+// micro-batch exactly once, in an order that respects dependencies within a rank; each kind of a
+// stage ascends by micro-batch; an input gradient is sent before the weight gradient, which gives
+// its memory back; transfers match one to one; gradients are reduced once, after the last weight
+// gradient, by all stages or by none; simulate() finishes with overlap on and off.
 void validate(const Schedule& schedule);
 
 struct TimedAction {

@@ -140,7 +140,8 @@ Config gradient_config(const std::string& family) {
   Config config = tiny_config(family, "fp32");
   config.model.num_hidden_layers = 2;
   config.model.initializer_range = 0.3;  // so that every part of the model matters
-  config.batch.micro_batch_size = 2;
+  config.batch = {.micro_batch_size = 2, .global_batch_size = 2};
+  config.train.lanes = 1;
   return with_layout(config, {});
 }
 
