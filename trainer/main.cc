@@ -2,8 +2,8 @@
 // code.
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <filesystem>
-#include <iostream>
 #include <thread>
 
 #include "trainer/cli/commands.h"
@@ -27,7 +27,9 @@ using frugal::ErrorKind;
   }
   if (failure != nullptr) failure->note();
   const bool program = kind == ErrorKind::kInternal;
-  std::cerr << "frugal: " << (program ? "internal error: " : "") << message << std::endl;
+  const std::string text =
+      frugal::concat("frugal: ", program ? "internal error: " : "", message, "\n");
+  std::fwrite(text.data(), 1, text.size(), stderr);  // at once, or mpirun's own words get between
   if (world.size() > 1) world.abort(static_cast<int>(kind));
   std::_Exit(static_cast<int>(kind));
 }
