@@ -2,8 +2,8 @@
 // code.
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <filesystem>
-#include <iostream>
 #include <memory>
 #include <thread>
 
@@ -28,7 +28,9 @@ using frugal::ErrorKind;
   }
   if (failure != nullptr) failure->note();
   const bool program = kind == ErrorKind::kInternal;
-  std::cerr << "frugal: " << (program ? "internal error: " : "") << message << std::endl;
+  const std::string text =
+      frugal::concat("frugal: ", program ? "internal error: " : "", message, "\n");
+  std::fwrite(text.data(), 1, text.size(), stderr);  // at once, or mpirun's own words get between
   if (world.size() > 1) world.abort(static_cast<int>(kind));
   std::_Exit(static_cast<int>(kind));
 }
@@ -38,7 +40,7 @@ int run_job(int argc, char** argv, const frugal::cli::Run& run) {
   try {
     world = frugal::make_world(&argc, &argv);
   } catch (const frugal::Error& error) {
-    std::cerr << "frugal: " << error.what() << std::endl;
+    std::fprintf(stderr, "frugal: %s\n", error.what());
     return static_cast<int>(error.kind());
   }
   frugal::set_thread_rank(world->size() > 1 ? world->rank() : -1);

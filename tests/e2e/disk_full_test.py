@@ -31,7 +31,7 @@ class DiskFull(TestCase):
         good = self.checkpoints()
         self.assertTrue(good and all(name.startswith("step-") for name in good), good)
         self.limit(job, resource.RLIM_INFINITY)
-        job.wait_for(f"step {refused + 3}: {SAVED}")
+        job.wait_for(SAVED, after=" was not written: ")
         job.process.send_signal(signal.SIGUSR1)
         result = job.wait()
         self.assert_code(75, result)

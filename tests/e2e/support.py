@@ -66,9 +66,10 @@ class Job:
         return next(pid for pid, environment in self.processes().items()
                     if environment.get("OMPI_COMM_WORLD_RANK") == str(number))
 
-    def wait_for(self, text):
+    def wait_for(self, text, after=""):
+        """Until it has printed `text`, behind the last `after` if that is given."""
         end = time.monotonic() + TIMEOUT
-        while text not in self.text():
+        while text not in (self.text().rpartition(after)[2] if after else self.text()):
             if self.process.poll() is not None or time.monotonic() > end:
                 self.kill()
                 raise AssertionError(f"{text!r} was not printed:\n{self.text()}")
@@ -129,6 +130,14 @@ class TestCase(unittest.TestCase):
 
     def train(self, *overrides, ranks=1, config=TINY):
         return self.start(*self.command(*overrides, ranks=ranks, config=config)).wait()
+
+    def newest_step(self, name="run"):
+        return int(self.checkpoints(name)[-1].removeprefix("step-"))
+
+    def assert_as_if_uninterrupted(self, steps):
+        """The run is the same, bit for bit, as one of so many steps on one rank."""
+        self.assert_code(0, self.train("run.name=uninterrupted", f"train.steps={steps}"))
+        self.assert_equal_runs(self.dir / "run", self.dir / "uninterrupted")
 
     def copy_done_run(self, name="run"):
         """A finished run of 8 steps on one rank with checkpoints of steps 4 and 8."""
