@@ -42,6 +42,15 @@ std::int64_t first_conflict(const Words& a, const Words& b) {
   return -1;
 }
 
+// Evaluation and generation between training steps, which must not notice.
+std::vector<float> infer(RankModel& model) {
+  std::vector<float> out{model.evaluate(tiny_batches(model.config(), -1)).loss};
+  const std::vector<std::vector<std::int32_t>> prompts{{3, 1, 4}};
+  const std::vector<float> logits = model.next_token_logits(prompts).at(0);
+  out.insert(out.end(), logits.begin(), logits.end());
+  return out;
+}
+
 void merge(Outcome& whole, const Outcome& own) {
   const std::string differs = difference(whole, own);
   if (!differs.empty()) throw std::runtime_error("ranks differ: " + differs);
@@ -71,6 +80,7 @@ Config tiny_config(const std::string& family, const std::string& precision) {
   config.data.document_mask = true;
   config.batch = {.micro_batch_size = 1, .global_batch_size = 24};
   config.precision.compute = precision;
+  config.eval.batches = 5;  // no data-parallel size but 1 divides them
   config.train.steps = kSteps;
   config.train.determinism = "ordered";
   config.train.lanes = 8;
@@ -150,6 +160,7 @@ Outcome train_rank(const Config& config, std::unique_ptr<ProcessGroup> world, co
     progress.tokens += result.target_tokens;
     out.losses.push_back(result.loss);
     out.norms.push_back(result.grad_norm);
+    if (progress.step % 7 == 0) out.inference[progress.step] = infer(model);
   }
   out.tensors = tensors_of(model);
   std::string error;
@@ -194,6 +205,9 @@ std::string difference(const Outcome& expected, const Outcome& actual) {
     std::string text = differs("loss", expected.losses[i + skipped], actual.losses[i]);
     if (text.empty()) text = differs("norm", expected.norms[i + skipped], actual.norms[i]);
     if (!text.empty()) return text;
+  }
+  for (const auto& [step, numbers] : actual.inference) {
+    if (expected.inference.at(step) != numbers) return concat("inference after step ", step);
   }
   for (const auto& [name, words] : actual.tensors) {
     const auto found = expected.tensors.find(name);

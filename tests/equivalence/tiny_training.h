@@ -43,6 +43,8 @@ inline constexpr std::uint32_t kElsewhere = 0xffffffff;  // on another rank (a N
 struct Outcome {
   int first_step = 1;
   std::vector<float> losses, norms;  // of the steps from first_step
+  // After every seventh step: the loss of an evaluation, then the logits after a short prompt.
+  std::map<std::int64_t, std::vector<float>> inference;
   // "weight/P" in compute dtype, and the optimizer's "master/P", "exp_avg/P", "exp_avg_sq/P".
   std::map<std::string, Words> tensors;
 };
