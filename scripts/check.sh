@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Format, includes, sizes, and clang-tidy on files that differ from a base (default: the last commit).
-# scripts/check.sh [BASE]
+# Format, includes, sizes, and clang-tidy on files that differ from a base, new ones included.
+# scripts/check.sh [BASE]     default: the last commit; in a tree without changes the one before it
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,11 +11,14 @@ python3 scripts/check_includes.py || status=1
 python3 scripts/check_sizes.py || status=1
 
 base=${1:-HEAD}
-mapfile -t changed < <(git diff --name-only --diff-filter=d "$base" -- '*.cc')
+if [[ $# -eq 0 && -z "$(git status --porcelain)" ]] && git rev-parse -q --verify HEAD~1 >/dev/null; then base=HEAD~1; fi
+mapfile -t changed < <({ git diff --name-only --diff-filter=d "$base" -- '*.cc'
+                         git ls-files --others --exclude-standard '*.cc'; } | sort -u)
 if [[ ${#changed[@]} -gt 0 ]]; then
   if [[ -f build/release/compile_commands.json ]]; then
     # clang does not know every warning option of GCC that the compile commands carry.
-    clang-tidy --quiet --extra-arg=-Wno-unknown-warning-option -p build/release "${changed[@]}" || status=1
+    printf '%s\n' "${changed[@]}" | xargs -P "$(nproc)" -n 4 \
+      clang-tidy --quiet --extra-arg=-Wno-unknown-warning-option -p build/release || status=1
   else
     echo "check: build the release preset first, clang-tidy needs its compile commands" >&2
     status=1

@@ -39,8 +39,4 @@ SignalRequests take_signal_requests() {
   return {.stop = stop_requested, .save = save_requested.exchange(false)};
 }
 
-void clear_signal_requests() {
-  stop_requested = save_requested = false;
-}
-
 }  // namespace frugal

@@ -13,7 +13,5 @@ struct SignalRequests {
 void install_signal_handlers();
 // What has arrived since the last call; a stop stays. Thread-safe.
 SignalRequests take_signal_requests();
-// Forgets everything: for tests that run several trainings in one process.
-void clear_signal_requests();
 
 }  // namespace frugal

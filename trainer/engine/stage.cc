@@ -16,9 +16,6 @@ class Stage::Builder final : public LayerBuilder {
     return static_cast<StashId>(spec_.stashes.size()) - 1;
   }
   void keep_input(Lifetime lifetime) override { spec_.input_lifetime = lifetime; }
-  // All gradients between layers live until the weight gradient: the last layer's is needed, the
-  // first one's may still be on its way.
-  void keep_output_gradient() override {}
 
  private:
   Stage& stage_;

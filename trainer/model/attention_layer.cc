@@ -63,7 +63,6 @@ void AttentionLayer::declare(LayerBuilder& builder) {
   const Shape local{dims_.local_tokens(), dims_.hidden};
   const DType dtype = dims_.dtype;
   builder.keep_input(Lifetime::kForwardToWeight);
-  builder.keep_output_gradient();
   norm_.declare_statistics(builder, dims_);
   normed_ = builder.stash("normed", local, dtype, Lifetime::kForwardToWeight);
   q_ = builder.stash("q", query_shape(), dtype, Lifetime::kForwardToInput);

@@ -32,7 +32,6 @@ void EmbeddingLayer::declare(LayerBuilder& builder) {
                                 .decay = true,
                                 .init = {ParamInit::Kind::kNormal, dims_.initializer_range}});
   }
-  builder.keep_output_gradient();
 }
 
 void EmbeddingLayer::forward(LayerContext& ctx, ConstTensor, Tensor y, const Stash&) const {

@@ -35,9 +35,6 @@ class LayerBuilder {
   // The layer's input, which the stage owns, stays readable as Stash::input: no copy.
   // kForwardToInput or kForwardToWeight.
   virtual void keep_input(Lifetime lifetime) = 0;
-  // The gradient that arrives at backward_input stays readable as Stash::output_gradient in
-  // backward_weight: no copy.
-  virtual void keep_output_gradient() = 0;
 };
 
 // The saved tensors of one micro-batch in one layer: views into the stage's slots. Tensors whose

@@ -43,7 +43,6 @@ void MlpLayer::declare(LayerBuilder& builder) {
   const Shape inner{dims_.tokens, dims_.local_intermediate()};
   const DType dtype = dims_.dtype;
   builder.keep_input(Lifetime::kForwardToWeight);
-  builder.keep_output_gradient();
   norm_.declare_statistics(builder, dims_);
   normed_ = builder.stash("normed", local, dtype, Lifetime::kForwardToWeight);
   if (gated()) gate_ = builder.stash("gate", inner, dtype, Lifetime::kForwardToInput);

@@ -17,7 +17,6 @@ class ParamCollector final : public LayerBuilder {
   }
   StashId stash(std::string_view, Shape, DType, Lifetime) override { return 0; }
   void keep_input(Lifetime) override {}
-  void keep_output_gradient() override {}
 
   std::vector<ParamSpec> params;
 };

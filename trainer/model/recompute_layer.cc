@@ -15,7 +15,6 @@ class RecomputeLayer::Declaration final : public LayerBuilder {
     return static_cast<StashId>(kept_.size()) - 1;
   }
   void keep_input(Lifetime lifetime) override { outer_.keep_input(lifetime); }
-  void keep_output_gradient() override { outer_.keep_output_gradient(); }
 
  private:
   LayerBuilder& outer_;

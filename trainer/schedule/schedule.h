@@ -116,8 +116,8 @@ struct ScheduleReport {
 ScheduleReport simulate(const Schedule& schedule, const std::vector<ActionCosts>& stage_costs,
                         bool overlap = true);
 
-// "0F0,0SA0,1RA0,..." one line per rank after a header line; round-trips. F B W SA RA SG RG GP RP
-// RG...: see text.cc.
+// "0F0,0SA0,1RA0,..." (stage, kind, micro-batch), one line per rank after a header line;
+// round-trips. Kinds: text.cc.
 std::string to_text(const Schedule& schedule);
 Schedule from_text(std::string_view text);  // throws ScheduleError with line and column
 

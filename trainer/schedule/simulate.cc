@@ -217,9 +217,6 @@ void count_peaks(const Schedule& schedule, ScheduleReport& report) {
   PeakCounter until_input(schedule.stages), until_weight(schedule.stages),
       input_to_weight(schedule.stages);
   for (const auto& program : schedule.program) {
-    bool backwards = false;
-    for (const Action& action : program)
-      backwards = backwards || action.kind == ActionKind::kBackwardInput;
     std::map<Key, bool> received;
     for (const Action& action : program) {
       const int s = action.stage;
@@ -247,18 +244,6 @@ void count_peaks(const Schedule& schedule, ScheduleReport& report) {
           break;
         default:
           break;
-      }
-      // Evaluation holds one micro-batch, and receives the next while it sends.
-      if (!backwards && action.kind == ActionKind::kForward) {
-        until_input.give(s);
-        until_weight.give(s);
-      }
-    }
-    if (backwards) continue;
-    for (int s = 0; s < schedule.stages; ++s) {
-      if (&program == &schedule.program[static_cast<std::size_t>(
-                          schedule.rank_of_stage[static_cast<std::size_t>(s)])]) {
-        until_input.take(s), until_input.take(s), until_weight.take(s), until_weight.take(s);
       }
     }
   }
