@@ -19,6 +19,12 @@ class CheckpointCommands(TestCase):
         self.assert_code(0, result)
         self.assert_says(result, "every checksum holds")
 
+    def test_a_run_folder_is_its_newest_checkpoint(self):
+        for command in ("inspect", "verify"):
+            result = self.frugal("checkpoint", command, self.dir / "run")
+            self.assert_code(0, result)
+            self.assert_says(result, "checkpoints/step-00000008")
+
     def test_a_flipped_byte_in_any_file_is_found(self):
         for path in sorted(self.newest.iterdir()):
             size = path.stat().st_size
@@ -39,8 +45,10 @@ class CheckpointCommands(TestCase):
 
     def test_what_is_no_checkpoint(self):
         for command in ("inspect", "verify"):
-            self.assert_fails(self.frugal("checkpoint", command, self.dir / "none"), 4, "none", "No such file")
-            self.assert_fails(self.frugal("checkpoint", command, self.dir), 4, "COMMIT")
+            for path in (self.dir / "none", self.dir):
+                self.assert_fails(self.frugal("checkpoint", command, path), 4, f"{path}: not a whole checkpoint: it has no COMMIT",
+                                  "step-... folders")
+            self.assert_fails(self.frugal("checkpoint", command, self.dir / "run/run.json"), 4, "run.json", "Not a directory")
 
 
 if __name__ == "__main__":

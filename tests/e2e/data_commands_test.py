@@ -38,6 +38,8 @@ class TokenizerCommands(TestCase):
     def test_bad_input(self):
         self.assert_fails(self.frugal("tokenizer", "train", "--input", "none.txt", "--output", self.dir), 4, "none.txt",
                           "No such file")
+        self.assert_fails(self.frugal("tokenizer", "train", "--input", "corpus.txt", "--vocab-size", "90000", "--output",
+                                      self.dir), 2, "the text gives no more than 364 tokens", "not 90000")
         self.assert_fails(self.frugal("tokenizer", "encode", "--tokenizer", "nowhere", stdin="x"), 4,
                           "nowhere/tokenizer.json", "No such file")
         self.assert_fails(self.frugal("tokenizer", "encode", "--tokenizer", "tokenizer", "--input", "none.txt"), 4, "none.txt")
@@ -49,7 +51,7 @@ class TokenizerCommands(TestCase):
                           "token id 300 is not one of the tokenizer's 0 to 299")
         (self.dir / "file").write_text("")
         self.assert_fails(self.frugal("tokenizer", "train", "--input", "corpus.txt", "--vocab-size", "300", "--output",
-                                      self.dir / "file/inside"), 4, "file/inside")
+                                      self.dir / "file/inside"), 4, "file/inside: cannot be created", "choose another --output")
 
 
 class DataCommands(TestCase):
@@ -78,6 +80,8 @@ class DataCommands(TestCase):
         self.assert_fails(self.build("--input", "none.txt"), 4, "none.txt", "No such file")
         self.assert_fails(self.build("--input", "."), 4, ".: ")
         (self.dir / "empty").write_text("")
+        self.assert_fails(self.frugal("data", "build", "--tokenizer", "tokenizer", "--input", "corpus.txt", "--output",
+                                      "corpus.txt"), 4, "corpus.txt")
         self.assert_fails(self.build("--input", self.dir / "empty"), 4, "the files hold no text")
         self.assert_fails(self.frugal("data", "inspect", self.dir), 4, "no token shards here")
         self.assert_code(0, self.build("--input", "corpus.txt"))

@@ -37,8 +37,10 @@ class Job:
         name, value = self.mark.split("=")
         self.output = tempfile.TemporaryFile(mode="w+")
         self.errors = tempfile.TemporaryFile(mode="w+")
+        # Cores are shared with other tests: threads that wait must not spin.
+        environment = {**os.environ, name: value, "OMP_WAIT_POLICY": "passive"}
         self.process = subprocess.Popen(
-            [str(part) for part in command], cwd=DATA, env={**os.environ, name: value}, text=True,
+            [str(part) for part in command], cwd=DATA, env=environment, text=True,
             stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE, stdout=self.output, stderr=self.errors)
         if stdin is not None:
             self.process.stdin.write(stdin)

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 
 #include "fmt/format.h"
 #include "kernels/core/check.h"
@@ -113,6 +115,11 @@ CommitBytes encode_commit(const CommitMarker& marker) {
 
 CommitMarker read_commit(const std::string& directory) {
   const std::string path = directory + "/" + std::string(kCommitName);
+  std::error_code unknown;
+  if (!std::filesystem::exists(path, unknown) && !unknown) {
+    fail(ErrorKind::kData, directory,
+         ": not a whole checkpoint: it has no COMMIT (checkpoints are the step-... folders)");
+  }
   const StoredFile file(path);
   if (file.size() != static_cast<std::int64_t>(kCommitBytes)) {
     fail(ErrorKind::kData, path, ": has ", file.size(), " bytes instead of ", kCommitBytes);

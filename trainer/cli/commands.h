@@ -23,6 +23,8 @@ void add_config(CLI::App& app, Run& run);
 Run alone(std::function<int()> work);
 // What runs when the command line holds no command: help, or an error that says what was meant.
 Run answer_to(const CLI::ParseError& error, const CLI::App& app);
+// A checkpoint's folder itself, or the newest one of a run folder.
+std::string step_folder(const std::string& path);
 // Prints the text; under mpirun one rank does.
 Run say_once(std::string text);
 

@@ -18,15 +18,6 @@ struct GenerateOptions {
   SamplingOptions sampling;
 };
 
-// A step folder itself, or the newest one below a run folder.
-std::string step_folder(const std::string& path) {
-  for (const std::string& root : {path, path + "/checkpoints"}) {
-    const auto found = list_checkpoints(root);
-    if (!found.empty()) return found.front();
-  }
-  return path;
-}
-
 // The saved run on one rank, one sequence at a time.
 Config lone_config(const CheckpointReader& reader) {
   Config config = parse_config(reader.info().config, reader.directory() + "/config of the run", {});

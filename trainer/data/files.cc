@@ -78,6 +78,15 @@ void FileWriter::finish() {
   if (::close(std::exchange(file_, -1)) != 0) fail_system(path_, "close");
 }
 
+void make_folder(const std::string& path) {
+  std::error_code failed;
+  std::filesystem::create_directories(path, failed);
+  if (failed) {
+    fail(ErrorKind::kData, path, ": cannot be created: ", failed.message(),
+         "; choose another --output");
+  }
+}
+
 void sync_dir(const std::string& dir) {
   const int file = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (file < 0) fail_system(dir, "open");

@@ -44,6 +44,9 @@ class FileWriter {
   int file_ = -1;
 };
 
+// Makes a folder and those above it, where they are missing. Throws Error(kData).
+void make_folder(const std::string& path);
+
 // Makes renames and new files inside dir durable.
 void sync_dir(const std::string& dir);
 

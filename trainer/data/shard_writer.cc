@@ -1,9 +1,9 @@
 #include "trainer/data/shard_writer.h"
 
 #include <cstring>
-#include <filesystem>
 
 #include "kernels/core/check.h"
+#include "trainer/data/files.h"
 
 namespace frugal {
 namespace {
@@ -27,7 +27,7 @@ ShardWriter::ShardWriter(const std::string& dir, const Tokenizer& tokenizer,
   for (int id = 0; id < tokenizer.vocab_size(); ++id) {
     bytes_of_.push_back(static_cast<std::uint32_t>(tokenizer.bytes_of(id).size()));
   }
-  std::filesystem::create_directories(dir);
+  make_folder(dir);
   start_shard();
 }
 

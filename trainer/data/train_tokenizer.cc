@@ -203,7 +203,7 @@ void train_tokenizer(std::span<const std::string> files, const std::string& dir,
       report(fmt::format("{} of {} tokens", learner.vocab_size() + 1, options.vocab_size));
     }
   }
-  std::filesystem::create_directories(dir);
+  make_folder(dir);
   const std::string path = (std::filesystem::path(dir) / "tokenizer.json").string();
   write_whole_file(path, write_tokenizer_json(learner.finish()));
   report(fmt::format("wrote {}", path));

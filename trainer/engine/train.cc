@@ -17,7 +17,8 @@ void check_memory(const Config& config, int world_rank, const RankPlace& place) 
   const std::size_t needed = plan.total() * static_cast<std::size_t>(place.local_size);
   if (needed <= host) return;
   fail(ErrorKind::kPreflight, "the run needs about ", bytes_text(needed), " on this host (",
-       place.local_size, " ranks), which may use ", bytes_text(host),
+       place.local_size, place.local_size == 1 ? " rank" : " ranks", "), which may use ",
+       bytes_text(host),
        "; use more hosts, a smaller batch.micro_batch_size or memory.recompute=full "
        "(--dry-run shows what takes it)");
 }
