@@ -1,6 +1,7 @@
 #include "tests/equivalence/tiny_training.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <iomanip>
 #include <mutex>
@@ -196,7 +197,7 @@ std::string difference(const Outcome& expected, const Outcome& actual) {
   if (actual.losses.size() + skipped != expected.losses.size()) return "numbers of steps";
   for (std::size_t i = 0; i < actual.losses.size(); ++i) {
     const auto differs = [&](const char* what, float want, float got) {
-      return std::memcmp(&want, &got, sizeof want) == 0
+      return std::bit_cast<std::uint32_t>(want) == std::bit_cast<std::uint32_t>(got)
                  ? std::string()
                  : concat(std::setprecision(9), what, " of step ",
                           static_cast<std::size_t>(actual.first_step) + i, ": ", got,

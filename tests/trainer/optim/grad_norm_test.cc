@@ -80,6 +80,7 @@ std::set<float> norms(const MeshShape& shape,
   run_ranks_as_threads(shape.ranks(), [&](std::unique_ptr<ProcessGroup> world) {
     DeviceMesh mesh(std::move(world), shape);
     std::vector<Owned> gradients;
+    gradients.reserve(kParams);
     for (int p = 0; p < kParams; ++p) gradients.push_back(gradient(p));
     spoil(gradients);
     const float norm = norm_on(mesh, gradients);
