@@ -1,7 +1,9 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "comm/device_mesh.h"
 #include "comm/ordered_reduce.h"
@@ -40,6 +42,67 @@ TEST(ThreadGroup, AFailingRankWakesTheOthers) {
   } catch (const std::runtime_error& error) {
     EXPECT_STREQ(error.what(), "rank 1 is broken");
   }
+}
+
+using std::chrono::milliseconds;
+
+PeerTransfer one_way(PeerTransfer::Kind kind, const Owned& buffer, int peer) {
+  return {kind, buffer, peer};
+}
+
+// What an exchange of these transfers throws, as text; empty when it succeeds.
+std::string failure_of(ProcessGroup& group, const std::vector<PeerTransfer>& transfers) {
+  try {
+    group.exchange(transfers, *make_stream({}, "test"));
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return {};
+}
+
+// Rank 0 stops waiting because rank 2 fails. Rank 1 comes too late and must not find what rank 0
+// had posted: it is gone from rank 0's stack.
+TEST(ThreadGroup, ALateRankDoesNotMeetAWaiterThatWasWoken) {
+  std::string late;
+  const Owned received = zeros({64}, DType::kF32);
+  EXPECT_ANY_THROW(run_ranks_as_threads(3, [&](std::unique_ptr<ProcessGroup> world) {
+    if (world->rank() == 2) {
+      std::this_thread::sleep_for(milliseconds(50));
+      throw std::runtime_error("rank 2 is broken");
+    }
+    if (world->rank() == 0) {
+      failure_of(*world, {one_way(PeerTransfer::Kind::kRecv, received, 1)});
+      return;
+    }
+    std::this_thread::sleep_for(milliseconds(200));
+    const Owned sent = random_tensor({64}, DType::kF32, 1);
+    late = failure_of(*world, {one_way(PeerTransfer::Kind::kSend, sent, 0)});
+  }));
+  EXPECT_NE(late.find("another rank has failed"), std::string::npos) << late;
+  EXPECT_EQ(received.bits(), zeros({64}, DType::kF32).bits());
+}
+
+// Rank 1 posts a receive from rank 2, then fails: its send does not fit rank 0's receive. Rank 2
+// must not find the receive.
+TEST(ThreadGroup, ACallThatFailsTakesBackWhatItPosted) {
+  std::string mismatch, orphan;
+  EXPECT_ANY_THROW(run_ranks_as_threads(3, [&](std::unique_ptr<ProcessGroup> world) {
+    const Owned small = zeros({4}, DType::kF32), large = zeros({64}, DType::kF32);
+    if (world->rank() == 0) {
+      failure_of(*world, {one_way(PeerTransfer::Kind::kRecv, large, 1)});
+    } else if (world->rank() == 1) {
+      std::this_thread::sleep_for(milliseconds(50));
+      mismatch = failure_of(*world, {one_way(PeerTransfer::Kind::kRecv, large, 2),
+                                     one_way(PeerTransfer::Kind::kSend, small, 0)});
+      std::this_thread::sleep_for(milliseconds(200));
+      throw std::runtime_error("rank 1 is broken");
+    } else {
+      std::this_thread::sleep_for(milliseconds(150));
+      orphan = failure_of(*world, {one_way(PeerTransfer::Kind::kSend, large, 1)});
+    }
+  }));
+  EXPECT_NE(mismatch.find("a send of 16 bytes meets a receive of 256"), std::string::npos);
+  EXPECT_NE(orphan.find("another rank has failed"), std::string::npos) << orphan;
 }
 
 // Eight lanes on 1, 2, 4, 8 ranks: the same bits.
