@@ -96,6 +96,7 @@ class Exchange {
     return {result, new_rank};
   }
 
+  // Every member's waiting and later calls throw, here and in groups split from this one.
   void abort() {
     std::vector<std::weak_ptr<Exchange>> children;
     {
@@ -177,7 +178,6 @@ class ThreadGroup final : public CollectiveGroup {
     if (group == nullptr) return nullptr;
     return std::make_unique<ThreadGroup>(std::move(group), rank);
   }
-  void abort() override { shared_->abort(); }
 
  protected:
   void transfer(std::span<const ByteTransfer> transfers, const char* what) override {

@@ -1,7 +1,11 @@
 #include "tests/comm/conformance.h"
 
+#include <time.h>
+
 #include <array>
+#include <chrono>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "comm/device_mesh.h"
@@ -130,6 +134,20 @@ void check_ordered_reduce(ProcessGroup& group, Stream& stream) {
   expect(whole.bits() == expected.bits(), "ordered_reduce_scatter");
 }
 
+// Rank 0 is late: the others must leave it the core.
+void check_waiting_is_idle(ProcessGroup& group) {
+  const auto cpu_seconds = [] {
+    timespec time{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+  };
+  group.host_barrier();
+  const double before = cpu_seconds();
+  if (group.rank() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  group.host_barrier();
+  expect(cpu_seconds() - before < 0.04, "a rank that waits must not burn its core");
+}
+
 }  // namespace
 
 void check_conformance(ProcessGroup& world, StreamMode mode) {
@@ -142,6 +160,7 @@ void check_conformance(ProcessGroup& world, StreamMode mode) {
   check_exchange(world, *stream);
   check_ordered_reduce(world, *stream);
   check_groups(world, mode);
+  if (mode == StreamMode::kInline) check_waiting_is_idle(world);
   world.host_barrier();
 }
 
