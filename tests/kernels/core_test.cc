@@ -2,12 +2,14 @@
 
 #include <atomic>
 #include <cmath>
+#include <set>
 #include <stdexcept>
 #include <thread>
 
 #include "kernels/core/rng.h"
 #include "kernels/core/slot_pool.h"
 #include "kernels/core/stream.h"
+#include "kernels/core/threads.h"
 #include "kernels/core/workspace.h"
 #include "kernels/ops/elementwise.h"
 
@@ -56,6 +58,23 @@ TEST(Stream, EventsOrderStreamsAndCarryFailures) {
   second->wait(failed);
   EXPECT_THROW(second->synchronize(), std::runtime_error);
   EXPECT_THROW(first->synchronize(), std::runtime_error);
+}
+
+TEST(Stream, ItsThreadIsOfTheSameRankAndWidth) {
+  const int before = compute_threads();
+  set_thread_rank(5);
+  set_compute_threads(before + 2);
+  int rank = 0, threads = 0;
+  const auto stream = make_stream({}, "test", StreamMode::kThreaded);
+  stream->run_host([&] {
+    rank = thread_rank();
+    threads = compute_threads();
+  });
+  stream->synchronize();
+  EXPECT_EQ(rank, 5);
+  EXPECT_EQ(threads, compute_threads());
+  set_thread_rank(-1);
+  set_compute_threads(before);
 }
 
 TEST(Stream, InlineRunsInsideTheCallAndThrowsFromIt) {
