@@ -155,6 +155,17 @@ TEST(Rng, PhiloxKnownAnswers) {
             (Words{0xd16cfe09U, 0x94fdccebU, 0x5001e420U, 0x24126ea1U}));
 }
 
+// A difference in any bit of any part of a key counts.
+TEST(Rng, KeysUseEveryBit) {
+  std::set<std::uint64_t> keys{rng_key(1, 2, 0, 0)};
+  for (int bit = 0; bit < 64; ++bit) {
+    const std::uint64_t one = std::uint64_t{1} << bit;
+    keys.insert({rng_key(1 ^ one, 2, 0, 0), rng_key(1, 2 ^ one, 0, 0), rng_key(1, 2, one, 0),
+                 rng_key(1, 2, 0, one)});
+  }
+  EXPECT_EQ(keys.size(), 1U + 4 * 64);
+}
+
 TEST(Rng, NormalHasMeanZeroAndVarianceOne) {
   double sum = 0.0;
   double squares = 0.0;
