@@ -1,10 +1,14 @@
 #include <gtest/gtest.h>
 
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "comm/collective_group.h"
 #include "comm/device_mesh.h"
 #include "comm/ordered_reduce.h"
 #include "comm/world.h"
@@ -103,6 +107,49 @@ TEST(ThreadGroup, ACallThatFailsTakesBackWhatItPosted) {
   }));
   EXPECT_NE(mismatch.find("a send of 16 bytes meets a receive of 256"), std::string::npos);
   EXPECT_NE(orphan.find("another rank has failed"), std::string::npos) << orphan;
+}
+
+// Passes every transfer on to another group and counts what it sends.
+class CountingGroup final : public CollectiveGroup {
+ public:
+  CountingGroup(ProcessGroup& inner, std::atomic<int>& sends) : inner_(inner), sends_(sends) {}
+  int rank() const override { return inner_.rank(); }
+  int size() const override { return inner_.size(); }
+  void host_barrier() override { inner_.host_barrier(); }
+  std::unique_ptr<ProcessGroup> split(int color, int key) override {
+    return inner_.split(color, key);
+  }
+
+ protected:
+  void transfer(std::span<const ByteTransfer> transfers, const char*) override {
+    std::vector<PeerTransfer> passed;
+    for (const ByteTransfer& t : transfers) {
+      const bool send = t.kind == ByteTransfer::Kind::kSend;
+      if (send) ++sends_;
+      passed.push_back({send ? PeerTransfer::Kind::kSend : PeerTransfer::Kind::kRecv,
+                        {t.data, {static_cast<std::int64_t>(t.bytes)}, DType::kU8, {}},
+                        t.peer});
+    }
+    inner_.exchange(passed, *make_stream({}, "inner"));
+  }
+
+ private:
+  ProcessGroup& inner_;
+  std::atomic<int>& sends_;
+};
+
+TEST(CollectiveGroup, ASmallSumTakesFewMessages) {
+  const std::array<std::pair<int, int>, 5> ranks_and_messages{
+      {{2, 2}, {3, 2 + 2}, {4, 4 * 2}, {5, 4 + 4}, {8, 8 * 3}}};
+  for (const auto& [ranks, messages] : ranks_and_messages) {
+    std::atomic<int> sends = 0;
+    run_ranks_as_threads(ranks, [&](std::unique_ptr<ProcessGroup> world) {
+      CountingGroup counting(*world, sends);
+      const Owned x = zeros({100}, DType::kF32);
+      counting.all_reduce(x, ReduceOp::kSum, *make_stream({}, "test"));
+    });
+    EXPECT_EQ(sends, messages) << ranks << " ranks";
+  }
 }
 
 // Eight lanes on 1, 2, 4, 8 ranks: the same bits.
