@@ -1,119 +1,164 @@
 #include "comm/collective_group.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cstring>
+#include <vector>
 
+#include "comm/ordered_reduce.h"
 #include "kernels/ops/elementwise.h"
 
 namespace frugal {
 namespace {
 
-// Below this an all-reduce is one exchange of everything; above, reduce-scatter and all-gather move
-// less.
+// Up to here an all-reduce goes along the tree of ranks, in few messages; above, reduce-scatter and
+// all-gather move less.
 constexpr std::size_t kSmallBytes = 4096;
-
-using Buffer = std::vector<std::byte>;
+// Reductions take this much of their argument at a time: so much, and no more, do they need beside
+// it, and it stays in the cache.
+constexpr std::int64_t kPieceBytes = std::int64_t{1} << 20;
 
 std::size_t row_bytes(const ConstTensor& t) {
   return t.shape[0] == 0 ? 0 : t.bytes() / static_cast<std::size_t>(t.shape[0]);
 }
 
-template <class Combine>
-void combine_integers(const Tensor& out, const std::byte* parts, int ranks,
-                      const Combine& combine) {
-  const auto* in = reinterpret_cast<const std::int32_t*>(parts);
-  for (std::int64_t i = 0; i < out.numel(); ++i) {
-    std::int32_t value = in[i];
-    for (int r = 1; r < ranks; ++r) value = combine(value, in[r * out.numel() + i]);
-    out.as<std::int32_t>()[i] = value;
+Tensor flat(const Tensor& t) {
+  return t.reshape({t.numel()});
+}
+
+// out_N (=) = the rows of parts_RN reduced in row order along the fixed tree. out may be row 0.
+void reduce_rows(const Tensor& out_N, const Tensor& parts_RN, ReduceOp op) {
+  const auto stream = make_stream({}, "reduce");
+  if (op == ReduceOp::kMax) {
+    ops::max_rows(*stream, out_N, parts_RN);
+  } else {
+    ops::tree_sum(*stream, out_N, parts_RN);
   }
 }
 
-// out = the parts of all ranks, one after the other, reduced in rank order along the fixed tree.
-void reduce_parts(const Tensor& out, std::byte* parts, int ranks, ReduceOp op) {
-  if (out.numel() == 0) return;
-  if (out.dtype == DType::kI32) {
-    FRUGAL_CHECK(op != ReduceOp::kAvg, "the average of integers is not defined here");
-    if (op == ReduceOp::kSum) {
-      combine_integers(out, parts, ranks, [](std::int32_t a, std::int32_t b) { return a + b; });
-    } else {
-      combine_integers(out, parts, ranks,
-                       [](std::int32_t a, std::int32_t b) { return a > b ? a : b; });
-    }
-    return;
-  }
-  const auto stream = make_stream({}, "reduce");
-  const Tensor flat = out.reshape({out.numel()});
-  const Tensor rows{parts, {ranks, out.numel()}, out.dtype, {}};
-  if (op == ReduceOp::kMax) {
-    ops::max_rows(*stream, flat, rows);
-    return;
-  }
-  ops::tree_sum(*stream, flat, rows);
-  if (op == ReduceOp::kSum) return;
-  visit_float(out.dtype, [&]<class T>() {
-    for (std::int64_t i = 0; i < out.numel(); ++i) {
-      out.as<T>()[i] = T(static_cast<float>(out.as<T>()[i]) / static_cast<float>(ranks));
+void divide(const Tensor& sum, int ranks) {
+  FRUGAL_CHECK(sum.dtype != DType::kI32, "the average of integers is not defined here");
+  visit_float(sum.dtype, [&]<class T>() {
+    for (std::int64_t i = 0; i < sum.numel(); ++i) {
+      sum.as<T>()[i] = T(static_cast<float>(sum.as<T>()[i]) / static_cast<float>(ranks));
     }
   });
 }
 
+void convert(const Tensor& out, const Tensor& x) {
+  if (out.dtype == DType::kI32) {
+    std::memcpy(out.data, x.data, x.bytes());
+  } else {
+    ops::cast(*make_stream({}, "convert"), out, x);
+  }
+}
+
 }  // namespace
 
-void CollectiveGroup::gather_bytes(const std::byte* own, std::byte* full, std::size_t bytes,
-                                   const char* what) {
-  std::byte* mine = full + static_cast<std::size_t>(rank()) * bytes;
-  if (bytes > 0 && own != mine) std::memmove(mine, own, bytes);
+Tensor CollectiveGroup::scratch(Shape shape, DType dtype) {
+  const Tensor out{nullptr, shape, dtype, {}};
+  if (out.bytes() > scratch_bytes_) {
+    scratch_ = std::make_unique_for_overwrite<std::byte[]>(out.bytes());
+    scratch_bytes_ = out.bytes();
+  }
+  return {scratch_.get(), shape, dtype, {}};
+}
+
+void CollectiveGroup::gather_parts(std::span<const Tensor> parts, const char* what) {
+  const Tensor& own = parts[static_cast<std::size_t>(rank())];
   std::vector<ByteTransfer> transfers;
   for (int peer = 0; peer < size(); ++peer) {
     if (peer == rank()) continue;
-    transfers.push_back({ByteTransfer::Kind::kSend, mine, bytes, peer});
-    transfers.push_back(
-        {ByteTransfer::Kind::kRecv, full + static_cast<std::size_t>(peer) * bytes, bytes, peer});
+    const Tensor& theirs = parts[static_cast<std::size_t>(peer)];
+    transfers.push_back({ByteTransfer::Kind::kSend, own.data, own.bytes(), peer});
+    transfers.push_back({ByteTransfer::Kind::kRecv, theirs.data, theirs.bytes(), peer});
   }
   transfer(transfers, what);
 }
 
-void CollectiveGroup::reduce_whole(const Tensor& inout, ReduceOp op) {
-  Buffer parts(inout.bytes() * static_cast<std::size_t>(size()));
-  gather_bytes(inout.data, parts.data(), inout.bytes(), "all_reduce");
-  reduce_parts(inout, parts.data(), size(), op);
-}
-
-void CollectiveGroup::reduce_part(const ConstTensor& full, const Tensor& shard, ReduceOp op,
-                                  const char* what) {
-  const std::size_t bytes = shard.bytes();
-  Buffer parts(bytes * static_cast<std::size_t>(size()));
+void CollectiveGroup::reduce_parts(std::span<const Tensor> parts, const Tensor& out, ReduceOp op,
+                                   const char* what) {
+  const Tensor rows = scratch({size(), out.numel()}, out.dtype);
   std::vector<ByteTransfer> transfers;
   for (int peer = 0; peer < size(); ++peer) {
-    const std::size_t at = static_cast<std::size_t>(peer) * bytes;
-    auto* piece = const_cast<std::byte*>(full.data) + at;  // only read by a send
+    const Tensor& part = parts[static_cast<std::size_t>(peer)];
+    const Tensor row = rows.slice(peer, peer + 1);
     if (peer == rank()) {
-      if (bytes > 0) std::memcpy(parts.data() + at, piece, bytes);
+      if (row.bytes() > 0) std::memcpy(row.data, part.data, row.bytes());
       continue;
     }
-    transfers.push_back({ByteTransfer::Kind::kSend, piece, bytes, peer});
-    transfers.push_back({ByteTransfer::Kind::kRecv, parts.data() + at, bytes, peer});
+    transfers.push_back({ByteTransfer::Kind::kSend, part.data, part.bytes(), peer});
+    transfers.push_back({ByteTransfer::Kind::kRecv, row.data, row.bytes(), peer});
   }
   transfer(transfers, what);
-  reduce_parts(shard, parts.data(), size(), op);
+  if (out.numel() == 0) return;
+  reduce_rows(out, rows, op);
+  if (op == ReduceOp::kAvg) divide(out, size());
+}
+
+// Round k joins the sums of two runs of 2^k ranks, the lower one always standing first, as in the
+// tree. With a power of two of ranks both sides swap their sums and go on, and all end with the
+// same bits. Otherwise the upper side is done when it has sent, and rank 0 tells everybody.
+void CollectiveGroup::reduce_small(const Tensor& inout, ReduceOp op) {
+  using Kind = ByteTransfer::Kind;
+  const bool both_go_on = std::has_single_bit(static_cast<unsigned>(size()));
+  // float32 whatever the dtype: only the whole sum is rounded.
+  const DType dtype = inout.dtype == DType::kI32 ? DType::kI32 : DType::kF32;
+  const Tensor pair = scratch({2, inout.numel()}, dtype);
+  const Tensor lower = flat(pair.slice(0, 1)), upper = flat(pair.slice(1, 2));
+  const std::size_t bytes = lower.bytes();
+  convert(lower, inout);  // also where each round leaves its sum
+  for (int step = 1; step < size(); step *= 2) {
+    const int peer = rank() ^ step;
+    const bool is_upper = (rank() & step) != 0;
+    if (is_upper && !both_go_on) {
+      transfer(std::array{ByteTransfer{Kind::kSend, lower.data, bytes, peer}}, "all_reduce");
+      break;
+    }
+    if (peer >= size()) continue;
+    if (is_upper) std::memcpy(upper.data, lower.data, bytes);
+    std::vector<ByteTransfer> transfers{
+        {Kind::kRecv, is_upper ? lower.data : upper.data, bytes, peer}};
+    if (both_go_on) {
+      transfers.push_back({Kind::kSend, is_upper ? upper.data : lower.data, bytes, peer});
+    }
+    transfer(transfers, "all_reduce");
+    reduce_rows(lower, pair, op);
+  }
+  if (!both_go_on) send_to_all(lower, 0, "all_reduce");
+  convert(inout, lower);
+  if (op == ReduceOp::kAvg) divide(inout, size());
+}
+
+void CollectiveGroup::send_to_all(const Tensor& inout, int root, const char* what) {
+  std::vector<ByteTransfer> transfers;
+  if (rank() != root) {
+    transfers.push_back({ByteTransfer::Kind::kRecv, inout.data, inout.bytes(), root});
+  } else {
+    for (int peer = 0; peer < size(); ++peer) {
+      if (peer != root)
+        transfers.push_back({ByteTransfer::Kind::kSend, inout.data, inout.bytes(), peer});
+    }
+  }
+  transfer(transfers, what);
 }
 
 void CollectiveGroup::all_reduce(Tensor inout, ReduceOp op, Stream& stream) {
-  if (size() == 1) return;
-  stream.run_host([this, inout, op] {
-    const std::int64_t count = inout.numel();
-    if (inout.bytes() <= kSmallBytes) return reduce_whole(inout, op);
-    // Parts of equal size, the last ones padded, so that shards line up for the gather.
-    const std::int64_t part = (count + size() - 1) / size();
-    const std::size_t element = size_of(inout.dtype);
-    Buffer padded(static_cast<std::size_t>(part * size()) * element);
-    std::memcpy(padded.data(), inout.data, inout.bytes());
-    const Tensor full{padded.data(), {part * size()}, inout.dtype, {}};
-    reduce_part(full, full.slice(rank() * part, (rank() + 1) * part), op, "all_reduce");
-    gather_bytes(full.data + static_cast<std::size_t>(rank() * part) * element, full.data,
-                 static_cast<std::size_t>(part) * element, "all_reduce");
-    std::memcpy(inout.data, padded.data(), inout.bytes());
+  if (size() == 1 || inout.numel() == 0) return;
+  stream.run_host([=, this, all = flat(inout)] {
+    if (all.bytes() <= kSmallBytes) return reduce_small(all, op);
+    const std::int64_t step = kPieceBytes / static_cast<std::int64_t>(size_of(all.dtype));
+    for (std::int64_t begin = 0; begin < all.numel(); begin += step) {
+      const Tensor piece = all.slice(begin, std::min(begin + step, all.numel()));
+      std::vector<Tensor> parts;
+      for (int r = 0; r < size(); ++r) {
+        const RowRange part = rows_of_rank(piece.numel(), r, size());
+        parts.push_back(piece.slice(part.begin, part.end));
+      }
+      reduce_parts(parts, parts[static_cast<std::size_t>(rank())], op, "all_reduce");
+      gather_parts(parts, "all_reduce");
+    }
   });
 }
 
@@ -121,14 +166,33 @@ void CollectiveGroup::all_gather(ConstTensor shard, Tensor full, Stream& stream)
   FRUGAL_CHECK(full.numel() == shard.numel() * size() && full.dtype == shard.dtype,
                "all_gather of ", to_string(shard.shape), " over ", size(), " ranks into ",
                to_string(full.shape));
-  stream.run_host([=, this] { gather_bytes(shard.data, full.data, shard.bytes(), "all_gather"); });
+  stream.run_host([=, this, all = flat(full)] {
+    std::vector<Tensor> parts;
+    for (int r = 0; r < size(); ++r)
+      parts.push_back(all.slice(r * shard.numel(), (r + 1) * shard.numel()));
+    std::byte* own = parts[static_cast<std::size_t>(rank())].data;
+    if (shard.bytes() > 0 && own != shard.data) std::memmove(own, shard.data, shard.bytes());
+    gather_parts(parts, "all_gather");
+  });
 }
 
 void CollectiveGroup::reduce_scatter(ConstTensor full, Tensor shard, ReduceOp op, Stream& stream) {
   FRUGAL_CHECK(full.numel() == shard.numel() * size() && full.dtype == shard.dtype,
                "reduce_scatter of ", to_string(full.shape), " over ", size(), " ranks into ",
                to_string(shard.shape));
-  stream.run_host([=, this] { reduce_part(full, shard, op, "reduce_scatter"); });
+  // Parts are only read by sends.
+  const Tensor all{const_cast<std::byte*>(full.data), {full.numel()}, full.dtype, full.device};
+  stream.run_host([=, this, own = flat(shard)] {
+    const std::int64_t step = std::max<std::int64_t>(
+        1, kPieceBytes / static_cast<std::int64_t>(size_of(own.dtype)) / size());
+    for (std::int64_t begin = 0; begin < own.numel(); begin += step) {
+      const std::int64_t end = std::min(begin + step, own.numel());
+      std::vector<Tensor> parts;
+      for (int r = 0; r < size(); ++r)
+        parts.push_back(all.slice(r * own.numel() + begin, r * own.numel() + end));
+      reduce_parts(parts, own.slice(begin, end), op, "reduce_scatter");
+    }
+  });
 }
 
 void CollectiveGroup::all_to_all(ConstTensor send, Tensor recv,
@@ -163,18 +227,7 @@ void CollectiveGroup::all_to_all(ConstTensor send, Tensor recv,
 }
 
 void CollectiveGroup::broadcast(Tensor inout, int root, Stream& stream) {
-  stream.run_host([=, this] {
-    std::vector<ByteTransfer> transfers;
-    if (rank() != root) {
-      transfers.push_back({ByteTransfer::Kind::kRecv, inout.data, inout.bytes(), root});
-    } else {
-      for (int peer = 0; peer < size(); ++peer) {
-        if (peer != root)
-          transfers.push_back({ByteTransfer::Kind::kSend, inout.data, inout.bytes(), peer});
-      }
-    }
-    transfer(transfers, "broadcast");
-  });
+  stream.run_host([=, this] { send_to_all(inout, root, "broadcast"); });
 }
 
 void CollectiveGroup::exchange(std::span<const PeerTransfer> transfers, Stream& stream) {

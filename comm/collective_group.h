@@ -2,8 +2,8 @@
 // are taken here, above it, so that their bits do not depend on the transport.
 #pragma once
 
+#include <memory>
 #include <span>
-#include <vector>
 
 #include "comm/process_group.h"
 
@@ -35,10 +35,19 @@ class CollectiveGroup : public ProcessGroup {
   virtual void transfer(std::span<const ByteTransfer> transfers, const char* what) = 0;
 
  private:
-  // Blocking bodies of the collectives, on the stream's host thread.
-  void gather_bytes(const std::byte* own, std::byte* full, std::size_t bytes, const char* what);
-  void reduce_whole(const Tensor& inout, ReduceOp op);
-  void reduce_part(const ConstTensor& full, const Tensor& shard, ReduceOp op, const char* what);
+  // Blocking bodies of the collectives, on the stream's host thread. Parts are one per rank.
+  // Everybody gets everybody's own part.
+  void gather_parts(std::span<const Tensor> parts, const char* what);
+  // out (=) is the reduction of what every rank has as this rank's part; may be that part.
+  void reduce_parts(std::span<const Tensor> parts, const Tensor& out, ReduceOp op,
+                    const char* what);
+  void reduce_small(const Tensor& inout, ReduceOp op);
+  void send_to_all(const Tensor& inout, int root, const char* what);
+
+  // Memory for one call, not zeroed, kept for the next one.
+  Tensor scratch(Shape shape, DType dtype);
+  std::unique_ptr<std::byte[]> scratch_;
+  std::size_t scratch_bytes_ = 0;
 };
 
 }  // namespace frugal

@@ -16,7 +16,6 @@ class LoneGroup final : public CollectiveGroup {
   std::unique_ptr<ProcessGroup> split(int color, int) override {
     return color < 0 ? nullptr : std::make_unique<LoneGroup>();
   }
-  void abort() override {}
 
  protected:
   void transfer(std::span<const ByteTransfer> transfers, const char* what) override {

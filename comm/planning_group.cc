@@ -23,7 +23,6 @@ class PlanningGroup final : public ProcessGroup {
     FRUGAL_CHECK(false, "a planning group has no peers to split from");
     return nullptr;
   }
-  void abort() override {}
 
  private:
   static void check(const Stream& stream) {

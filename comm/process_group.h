@@ -27,8 +27,9 @@ struct PeerTransfer {
 // is a real group whose calls are copies (or nothing, in place). Reductions: f32, bf16 (kSum, kAvg,
 // kMax) and i32 (kSum, kMax); f32 accumulation along ops::tree_sum over the ranks in rank order,
 // rounded once (kAvg: the sum is rounded, divided and rounded); hence the same bits on every
-// implementation and on every rank. dtypes move as bytes elsewhere. Errors: a failed peer or
-// transport throws Error(kCommunication) from the stream, naming the collective.
+// implementation and on every rank. dtypes move as bytes elsewhere. Errors: thread ranks
+// throw Error(kCommunication) from the stream, naming the collective, when a rank has failed; MPI
+// ends the job (comm/README.md, "Failure").
 class ProcessGroup {
  public:
   virtual ~ProcessGroup() = default;
@@ -55,9 +56,6 @@ class ProcessGroup {
   // Members with the same color form a group, ordered by key, then by rank. Collective; blocks the
   // caller. A negative color gets nullptr.
   virtual std::unique_ptr<ProcessGroup> split(int color, int key) = 0;
-  // Makes every member's waiting and later calls throw Error(kCommunication) as soon as the
-  // implementation can: for a rank that is going down. Thread-safe, does not block.
-  virtual void abort() = 0;
 };
 
 }  // namespace frugal

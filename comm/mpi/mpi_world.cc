@@ -3,12 +3,12 @@
 #include <mpi.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
-#include <climits>
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <thread>
+#include <vector>
 
 #include "comm/collective_group.h"
 #include "comm/lone_world.h"
@@ -17,27 +17,30 @@
 namespace frugal {
 namespace {
 
-// One message carries at most this much, so that counts fit MPI's int.
-constexpr std::size_t kLargestMessage = std::size_t{1} << 30;
-// Polls without sleeping this often before each sleep: short waits stay short, long ones leave the
-// core to others.
-constexpr int kPollsBeforeSleep = 200;
+// A message is cut into pieces of at most this size. Each that arrives shows the waiting rank that
+// its peer is there, and counts fit MPI's int.
+constexpr std::size_t kLargestMessage = std::size_t{1} << 20;
+// So many polls only yield: an answer that is near is found at once. Later ones sleep, longer and
+// longer, so that a rank that waits for a slow peer leaves it the core.
+constexpr int kQuickPolls = 200;
+constexpr auto kFirstSleep = std::chrono::microseconds(10);
+constexpr auto kLongestSleep = std::chrono::microseconds(500);
 
-void check(int code, const char* what) {
-  if (code == MPI_SUCCESS) return;
+// MPI may write into the buffers of requests in flight at any time, so an error must not unwind the
+// stack that owns them.
+void end_job(MPI_Comm*, int* code, ...) {
   char text[MPI_MAX_ERROR_STRING];
   int length = 0;
-  MPI_Error_string(code, text, &length);
-  fail(ErrorKind::kCommunication, what, ": ", std::string(text, static_cast<std::size_t>(length)));
+  MPI_Error_string(*code, text, &length);
+  std::fprintf(stderr, "frugal: rank %d: MPI: %.*s\n", thread_rank(), length, text);
+  MPI_Abort(MPI_COMM_WORLD, static_cast<int>(ErrorKind::kCommunication));
 }
 
 class MpiGroup final : public CollectiveGroup {
  public:
-  explicit MpiGroup(MPI_Comm comm)
-      : comm_(comm), aborted_(std::make_shared<std::atomic<bool>>(false)) {
-    check(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN), "communicator");
-    check(MPI_Comm_rank(comm_, &rank_), "communicator");
-    check(MPI_Comm_size(comm_, &size_), "communicator");
+  explicit MpiGroup(MPI_Comm comm) : comm_(comm) {
+    MPI_Comm_rank(comm_, &rank_);
+    MPI_Comm_size(comm_, &size_);
   }
   ~MpiGroup() override { MPI_Comm_free(&comm_); }
   MpiGroup(const MpiGroup&) = delete;
@@ -47,19 +50,18 @@ class MpiGroup final : public CollectiveGroup {
   int size() const override { return size_; }
   void host_barrier() override {
     MPI_Request request = MPI_REQUEST_NULL;
-    check(MPI_Ibarrier(comm_, &request), "barrier");
-    wait({&request, 1}, "barrier");
+    MPI_Ibarrier(comm_, &request);
+    wait({&request, 1});
   }
   std::unique_ptr<ProcessGroup> split(int color, int key) override {
     MPI_Comm comm = MPI_COMM_NULL;
-    check(MPI_Comm_split(comm_, color < 0 ? MPI_UNDEFINED : color, key, &comm), "split");
+    MPI_Comm_split(comm_, color < 0 ? MPI_UNDEFINED : color, key, &comm);
     if (comm == MPI_COMM_NULL) return nullptr;
     return std::make_unique<MpiGroup>(comm);
   }
-  void abort() override { *aborted_ = true; }
 
  protected:
-  void transfer(std::span<const ByteTransfer> transfers, const char* what) override {
+  void transfer(std::span<const ByteTransfer> transfers, const char*) override {
     std::vector<MPI_Request> requests;
     for (const ByteTransfer& t : transfers) {
       std::size_t at = 0;
@@ -67,30 +69,38 @@ class MpiGroup final : public CollectiveGroup {
         const auto bytes = static_cast<int>(std::min(t.bytes - at, kLargestMessage));
         MPI_Request& request = requests.emplace_back(MPI_REQUEST_NULL);
         if (t.kind == ByteTransfer::Kind::kSend) {
-          check(MPI_Isend(t.data + at, bytes, MPI_BYTE, t.peer, 0, comm_, &request), what);
+          MPI_Isend(t.data + at, bytes, MPI_BYTE, t.peer, 0, comm_, &request);
         } else {
-          check(MPI_Irecv(t.data + at, bytes, MPI_BYTE, t.peer, 0, comm_, &request), what);
+          MPI_Irecv(t.data + at, bytes, MPI_BYTE, t.peer, 0, comm_, &request);
         }
         at += static_cast<std::size_t>(bytes);
       } while (at < t.bytes);
     }
-    wait(requests, what);
+    wait(requests);
   }
 
  private:
   // Polls: a blocking MPI call would burn the core that the peer may need.
-  void wait(std::span<MPI_Request> requests, const char* what) {
-    int done = 0;
-    for (int polls = 0; done == 0; ++polls) {
-      check(MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done,
-                        MPI_STATUSES_IGNORE),
-            what);
-      if (done != 0) return;
-      if (*aborted_) fail(ErrorKind::kCommunication, what, ": another rank has failed");
-      if (polls % kPollsBeforeSleep == kPollsBeforeSleep - 1) {
-        std::this_thread::sleep_for(std::chrono::microseconds(50));
-      } else {
+  static void wait(std::span<MPI_Request> requests) {
+    std::vector<int> finished(requests.size());
+    auto left = static_cast<int>(requests.size());
+    int polls = 0;
+    auto sleep = kFirstSleep;
+    while (true) {
+      int some = 0;
+      MPI_Testsome(static_cast<int>(requests.size()), requests.data(), &some, finished.data(),
+                   MPI_STATUSES_IGNORE);
+      if (some == MPI_UNDEFINED || (left -= some) == 0) return;
+      if (some > 0) {
+        polls = 0;
+        sleep = kFirstSleep;
+      }
+      if (polls < kQuickPolls) {
+        ++polls;
         std::this_thread::yield();
+      } else {
+        std::this_thread::sleep_for(sleep);
+        sleep = std::min(2 * sleep, kLongestSleep);
       }
     }
   }
@@ -98,23 +108,25 @@ class MpiGroup final : public CollectiveGroup {
   MPI_Comm comm_;
   int rank_ = 0;
   int size_ = 1;
-  std::shared_ptr<std::atomic<bool>> aborted_;
 };
 
 class MpiWorld final : public World {
  public:
   MpiWorld(int* argc, char*** argv) {
     int provided = MPI_THREAD_SINGLE;
-    check(MPI_Init_thread(argc, argv, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
+    MPI_Init_thread(argc, argv, MPI_THREAD_MULTIPLE, &provided);
     if (provided < MPI_THREAD_MULTIPLE) {
       fail(ErrorKind::kPreflight,
            "this MPI library has no MPI_THREAD_MULTIPLE: use Open MPI 4.1 as packaged by Debian");
     }
+    MPI_Errhandler handler = MPI_ERRHANDLER_NULL;
+    MPI_Comm_create_errhandler(end_job, &handler);
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, handler);  // all other communicators inherit it
+    MPI_Errhandler_free(&handler);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
     MPI_Comm_size(MPI_COMM_WORLD, &size_);
     MPI_Comm host = MPI_COMM_NULL;
-    check(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &host),
-          "split by host");
+    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &host);
     MPI_Comm_rank(host, &local_rank_);
     MPI_Comm_size(host, &local_size_);
     MPI_Comm_free(&host);
@@ -125,7 +137,7 @@ class MpiWorld final : public World {
 
   std::unique_ptr<ProcessGroup> group() override {
     MPI_Comm comm = MPI_COMM_NULL;
-    check(MPI_Comm_dup(MPI_COMM_WORLD, &comm), "MPI_Comm_dup");
+    MPI_Comm_dup(MPI_COMM_WORLD, &comm);
     return std::make_unique<MpiGroup>(comm);
   }
   int rank() const override { return rank_; }

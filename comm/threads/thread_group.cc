@@ -1,6 +1,8 @@
 // Ranks as threads of one process.
+#include <algorithm>
 #include <condition_variable>
 #include <cstring>
+#include <deque>
 #include <exception>
 #include <map>
 #include <mutex>
@@ -12,55 +14,51 @@
 namespace frugal {
 namespace {
 
-// A receive that waits for its bytes, or a send whose bytes wait to be taken.
+// One side of a transfer, on the stack of the call that posted it. Peers reach it through the
+// exchange, so the call stays until nobody can.
 struct Posted {
-  std::byte* data;
-  std::size_t bytes;
-  bool done = false;
+  ByteTransfer transfer;
+  int owner;
+  enum class State : std::uint8_t { kWaiting, kCopying, kDone } state = State::kWaiting;
 };
 
 // What the members of one group share. Lives as long as the last member.
 class Exchange {
  public:
-  explicit Exchange(int size) : size_(size) {}
+  explicit Exchange(int size) : size_(size), wake_(static_cast<std::size_t>(size)) {}
   int size() const { return size_; }
 
   void transfer(int rank, std::span<const ByteTransfer> transfers, const char* what) {
     std::vector<Posted> posted;
     posted.reserve(transfers.size());
     std::unique_lock lock(mutex_);
-    for (const ByteTransfer& t : transfers) {
-      posted.push_back({t.data, t.bytes});
-      const bool send = t.kind == ByteTransfer::Kind::kSend;
-      auto& sends = waiting_[{send ? rank : t.peer, send ? t.peer : rank}].sends;
-      auto& receives = waiting_[{send ? rank : t.peer, send ? t.peer : rank}].receives;
-      (send ? sends : receives).push_back(&posted.back());
-      while (!sends.empty() && !receives.empty()) {
-        match(*sends.front(), *receives.front(), what);
-        sends.erase(sends.begin());
-        receives.erase(receives.begin());
+    try {
+      check(what);
+      for (const ByteTransfer& t : transfers) post(posted.emplace_back(t, rank), lock, what);
+      wait(rank, lock, [&] {
+        return aborted_ ||
+               (!any(posted, Posted::State::kWaiting) && !any(posted, Posted::State::kCopying));
+      });
+      check(what);
+    } catch (...) {
+      // Nobody may find this call's stack any more, and whoever has found it must be done with it.
+      for (auto& [ends, queue] : waiting_) {
+        std::erase_if(queue, [&](const Posted* p) { return p->owner == rank; });
       }
+      wait(rank, lock, [&] { return !any(posted, Posted::State::kCopying); });
+      throw;
     }
-    changed_.notify_all();
-    changed_.wait(lock, [&] {
-      if (aborted_) return true;
-      for (const Posted& p : posted) {
-        if (!p.done) return false;
-      }
-      return true;
-    });
-    check(what);
   }
 
-  void barrier() {
+  void barrier(int rank) {
     std::unique_lock lock(mutex_);
     const int generation = generation_;
     if (++arrived_ == size_) {
       arrived_ = 0;
       ++generation_;
-      changed_.notify_all();
+      wake_all();
     }
-    changed_.wait(lock, [&] { return aborted_ || generation_ != generation; });
+    wait(rank, lock, [&] { return aborted_ || generation_ != generation; });
     check("barrier");
   }
 
@@ -70,7 +68,7 @@ class Exchange {
       const std::lock_guard lock(mutex_);
       wishes_[rank] = {color, key};
     }
-    barrier();
+    barrier(rank);
     std::shared_ptr<Exchange> result;
     int new_rank = 0;
     {
@@ -88,39 +86,66 @@ class Exchange {
         if (new_rank == 0) children_.push_back(group);
       }
     }
-    barrier();
+    barrier(rank);
     {
       const std::lock_guard lock(mutex_);
       wishes_.clear();
       made_.clear();
     }
-    barrier();
+    barrier(rank);
     return {result, new_rank};
   }
 
+  // Every member's waiting and later calls throw, here and in groups split from this one.
   void abort() {
     std::vector<std::weak_ptr<Exchange>> children;
     {
       const std::lock_guard lock(mutex_);
       aborted_ = true;
       children = children_;
+      wake_all();
     }
-    changed_.notify_all();
     for (const auto& child : children) {
       if (const auto alive = child.lock()) alive->abort();
     }
   }
 
  private:
-  struct Waiting {
-    std::vector<Posted*> sends, receives;
-  };
+  // Meets the oldest other half between the two ranks, or waits for it in the queue. Whoever comes
+  // second copies, without the lock: a large payload delays nobody else.
+  void post(Posted& own, std::unique_lock<std::mutex>& lock, const char* what) {
+    const bool sends = own.transfer.kind == ByteTransfer::Kind::kSend;
+    const int peer = own.transfer.peer;
+    auto& queue = waiting_[sends ? std::pair(own.owner, peer) : std::pair(peer, own.owner)];
+    if (queue.empty() || queue.front()->transfer.kind == own.transfer.kind) {
+      queue.push_back(&own);
+      return;
+    }
+    Posted& other = *queue.front();
+    const ByteTransfer& from = sends ? own.transfer : other.transfer;
+    const ByteTransfer& to = sends ? other.transfer : own.transfer;
+    FRUGAL_CHECK(from.bytes == to.bytes, what, ": a send of ", from.bytes,
+                 " bytes meets a receive of ", to.bytes);
+    queue.pop_front();
+    own.state = other.state = Posted::State::kCopying;
+    lock.unlock();
+    if (from.bytes > 0) std::memcpy(to.data, from.data, from.bytes);
+    lock.lock();
+    own.state = other.state = Posted::State::kDone;
+    wake_[static_cast<std::size_t>(peer)].notify_all();
+  }
 
-  static void match(Posted& send, Posted& receive, const char* what) {
-    FRUGAL_CHECK(send.bytes == receive.bytes, what, ": a send of ", send.bytes,
-                 " bytes meets a receive of ", receive.bytes);
-    if (send.bytes > 0) std::memcpy(receive.data, send.data, send.bytes);
-    send.done = receive.done = true;
+  static bool any(const std::vector<Posted>& posted, Posted::State state) {
+    return std::ranges::any_of(posted, [&](const Posted& p) { return p.state == state; });
+  }
+
+  template <class Condition>
+  void wait(int rank, std::unique_lock<std::mutex>& lock, const Condition& condition) {
+    wake_[static_cast<std::size_t>(rank)].wait(lock, condition);
+  }
+
+  void wake_all() {
+    for (auto& waiter : wake_) waiter.notify_all();
   }
 
   void check(const char* what) const {
@@ -129,8 +154,9 @@ class Exchange {
 
   int size_;
   std::mutex mutex_;
-  std::condition_variable changed_;
-  std::map<std::pair<int, int>, Waiting> waiting_;  // by sender and receiver
+  std::vector<std::condition_variable> wake_;  // by rank
+  // By sender and receiver: halves that wait for the other, all of one kind, oldest first.
+  std::map<std::pair<int, int>, std::deque<Posted*>> waiting_;
   bool aborted_ = false;
   int arrived_ = 0;
   int generation_ = 0;
@@ -146,13 +172,12 @@ class ThreadGroup final : public CollectiveGroup {
 
   int rank() const override { return rank_; }
   int size() const override { return shared_->size(); }
-  void host_barrier() override { shared_->barrier(); }
+  void host_barrier() override { shared_->barrier(rank_); }
   std::unique_ptr<ProcessGroup> split(int color, int key) override {
     auto [group, rank] = shared_->split(rank_, color, key);
     if (group == nullptr) return nullptr;
     return std::make_unique<ThreadGroup>(std::move(group), rank);
   }
-  void abort() override { shared_->abort(); }
 
  protected:
   void transfer(std::span<const ByteTransfer> transfers, const char* what) override {

@@ -48,11 +48,14 @@ inline float normal_at(std::uint64_t key, std::uint64_t index) {
   return normal_pair_at(key, index >> 1)[index & 1];
 }
 
-// A key of its own for each purpose: seed, what it is for, and two free numbers (layer, step, ...).
+// A key of its own for each purpose: seed, what it is for, and two free numbers (layer, step, the
+// hash of a name, ...). Every bit of all four counts.
 inline std::uint64_t rng_key(std::uint64_t seed, std::uint64_t purpose, std::uint64_t a = 0,
                              std::uint64_t b = 0) {
-  const auto words = philox4x32(seed, purpose, (a << 32) ^ b);
-  return (static_cast<std::uint64_t>(words[0]) << 32) | words[1];
+  const auto join = [](const std::array<std::uint32_t, 4>& words) {
+    return (static_cast<std::uint64_t>(words[0]) << 32) | words[1];
+  };
+  return join(philox4x32(join(philox4x32(seed, purpose)), a, b));
 }
 
 }  // namespace frugal

@@ -9,6 +9,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/device_runtime.h"
+#include "kernels/core/threads.h"
 
 namespace frugal {
 namespace {
@@ -67,7 +68,7 @@ class HostEventState final : public EventState {
 
 class ThreadedStream final : public Stream {
  public:
-  ThreadedStream() : rank_(thread_rank()) {
+  ThreadedStream() : rank_(thread_rank()), compute_threads_(compute_threads()) {
     worker_ = std::thread([this] { run(); });
   }
   ~ThreadedStream() override {
@@ -119,6 +120,7 @@ class ThreadedStream final : public Stream {
 
   void run() {
     set_thread_rank(rank_);
+    set_compute_threads(compute_threads_);
     std::unique_lock lock(mutex_);
     while (true) {
       changed_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
@@ -144,7 +146,7 @@ class ThreadedStream final : public Stream {
     }
   }
 
-  int rank_;
+  int rank_, compute_threads_;  // of the thread that made the stream
   std::mutex mutex_;
   std::condition_variable changed_;
   std::condition_variable idle_;

@@ -57,9 +57,11 @@ class Stream {
 };
 
 enum class StreamMode {
-  kInline,    // work runs inside the enqueuing call; a failure is thrown by that call
-  kThreaded,  // work runs on the stream's own thread; a failure is kept and rethrown by
-              // synchronize()
+  // Work runs inside the enqueuing call; a failure is thrown by that call.
+  kInline,
+  // Work runs on the stream's own thread, with the rank and the compute threads of the thread that
+  // made the stream; a failure is kept and rethrown by synchronize().
+  kThreaded,
 };
 
 // mode is a CPU matter: device streams are always asynchronous. name is for device profilers.

@@ -1,7 +1,11 @@
 #include "tests/comm/conformance.h"
 
+#include <time.h>
+
 #include <array>
+#include <chrono>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "comm/device_mesh.h"
@@ -130,6 +134,31 @@ void check_ordered_reduce(ProcessGroup& group, Stream& stream) {
   expect(whole.bits() == expected.bits(), "ordered_reduce_scatter");
 }
 
+// Random numbers show the order of a sum in its bits.
+void check_sum_bits(ProcessGroup& group, Stream& stream, std::int64_t count, DType dtype) {
+  const Owned all = random_tensor({group.size(), count}, dtype, 11);
+  const Owned expected({count}, dtype), sum({count}, dtype);
+  ops::tree_sum(stream, expected, all);
+  ops::cast(stream, sum, all.get().slice(group.rank(), group.rank() + 1).reshape({count}));
+  group.all_reduce(sum, ReduceOp::kSum, stream);
+  stream.synchronize();
+  expect(sum.bits() == expected.bits(), "the bits of all_reduce");
+}
+
+// Rank 0 is late: the others must leave it the core.
+void check_waiting_is_idle(ProcessGroup& group) {
+  const auto cpu_seconds = [] {
+    timespec time{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+  };
+  group.host_barrier();
+  const double before = cpu_seconds();
+  if (group.rank() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  group.host_barrier();
+  expect(cpu_seconds() - before < 0.04, "a rank that waits must not burn its core");
+}
+
 }  // namespace
 
 void check_conformance(ProcessGroup& world, StreamMode mode) {
@@ -139,9 +168,14 @@ void check_conformance(ProcessGroup& world, StreamMode mode) {
       check_reductions(world, *stream, count, dtype);
     check_moves(world, *stream, count);
   }
+  for (const std::int64_t count : {7, 1000, 3000}) {  // on either side of what counts as small
+    for (const DType dtype : {DType::kF32, DType::kBF16})
+      check_sum_bits(world, *stream, count, dtype);
+  }
   check_exchange(world, *stream);
   check_ordered_reduce(world, *stream);
   check_groups(world, mode);
+  if (mode == StreamMode::kInline) check_waiting_is_idle(world);
   world.host_barrier();
 }
 

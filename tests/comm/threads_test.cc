@@ -1,8 +1,14 @@
 #include <gtest/gtest.h>
 
+#include <array>
+#include <atomic>
 #include <chrono>
+#include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
+#include "comm/collective_group.h"
 #include "comm/device_mesh.h"
 #include "comm/ordered_reduce.h"
 #include "comm/world.h"
@@ -70,6 +76,110 @@ TEST(OrderedReduce, IsTheSequentialTree) {
     for (std::int64_t i = 0; i < kRows * kColumns; ++i) {
       EXPECT_EQ(result.at(i), plain_tree(all, 0, ranks, i)) << ranks << " ranks, element " << i;
     }
+  }
+}
+
+using std::chrono::milliseconds;
+
+PeerTransfer one_way(PeerTransfer::Kind kind, const Owned& buffer, int peer) {
+  return {kind, buffer, peer};
+}
+
+// What an exchange of these transfers throws, as text; empty when it succeeds.
+std::string failure_of(ProcessGroup& group, const std::vector<PeerTransfer>& transfers) {
+  try {
+    group.exchange(transfers, *make_stream({}, "test"));
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return {};
+}
+
+// Rank 0 stops waiting because rank 2 fails. Rank 1 comes too late and must not find what rank 0
+// had posted: it is gone from rank 0's stack.
+TEST(ThreadGroup, ALateRankDoesNotMeetAWaiterThatWasWoken) {
+  std::string late;
+  const Owned received = zeros({64}, DType::kF32);
+  EXPECT_ANY_THROW(run_ranks_as_threads(3, [&](std::unique_ptr<ProcessGroup> world) {
+    if (world->rank() == 2) {
+      std::this_thread::sleep_for(milliseconds(50));
+      throw std::runtime_error("rank 2 is broken");
+    }
+    if (world->rank() == 0) {
+      failure_of(*world, {one_way(PeerTransfer::Kind::kRecv, received, 1)});
+      return;
+    }
+    std::this_thread::sleep_for(milliseconds(200));
+    const Owned sent = random_tensor({64}, DType::kF32, 1);
+    late = failure_of(*world, {one_way(PeerTransfer::Kind::kSend, sent, 0)});
+  }));
+  EXPECT_NE(late.find("another rank has failed"), std::string::npos) << late;
+  EXPECT_EQ(received.bits(), zeros({64}, DType::kF32).bits());
+}
+
+// Rank 1 posts a receive from rank 2, then fails: its send does not fit rank 0's receive. Rank 2
+// must not find the receive.
+TEST(ThreadGroup, ACallThatFailsTakesBackWhatItPosted) {
+  std::string mismatch, orphan;
+  EXPECT_ANY_THROW(run_ranks_as_threads(3, [&](std::unique_ptr<ProcessGroup> world) {
+    const Owned small = zeros({4}, DType::kF32), large = zeros({64}, DType::kF32);
+    if (world->rank() == 0) {
+      failure_of(*world, {one_way(PeerTransfer::Kind::kRecv, large, 1)});
+    } else if (world->rank() == 1) {
+      std::this_thread::sleep_for(milliseconds(50));
+      mismatch = failure_of(*world, {one_way(PeerTransfer::Kind::kRecv, large, 2),
+                                     one_way(PeerTransfer::Kind::kSend, small, 0)});
+      std::this_thread::sleep_for(milliseconds(200));
+      throw std::runtime_error("rank 1 is broken");
+    } else {
+      std::this_thread::sleep_for(milliseconds(150));
+      orphan = failure_of(*world, {one_way(PeerTransfer::Kind::kSend, large, 1)});
+    }
+  }));
+  EXPECT_NE(mismatch.find("a send of 16 bytes meets a receive of 256"), std::string::npos);
+  EXPECT_NE(orphan.find("another rank has failed"), std::string::npos) << orphan;
+}
+
+// Passes every transfer on to another group and counts what it sends.
+class CountingGroup final : public CollectiveGroup {
+ public:
+  CountingGroup(ProcessGroup& inner, std::atomic<int>& sends) : inner_(inner), sends_(sends) {}
+  int rank() const override { return inner_.rank(); }
+  int size() const override { return inner_.size(); }
+  void host_barrier() override { inner_.host_barrier(); }
+  std::unique_ptr<ProcessGroup> split(int color, int key) override {
+    return inner_.split(color, key);
+  }
+
+ protected:
+  void transfer(std::span<const ByteTransfer> transfers, const char*) override {
+    std::vector<PeerTransfer> passed;
+    for (const ByteTransfer& t : transfers) {
+      const bool send = t.kind == ByteTransfer::Kind::kSend;
+      if (send) ++sends_;
+      passed.push_back({send ? PeerTransfer::Kind::kSend : PeerTransfer::Kind::kRecv,
+                        {t.data, {static_cast<std::int64_t>(t.bytes)}, DType::kU8, {}},
+                        t.peer});
+    }
+    inner_.exchange(passed, *make_stream({}, "inner"));
+  }
+
+ private:
+  ProcessGroup& inner_;
+  std::atomic<int>& sends_;
+};
+
+TEST(CollectiveGroup, ASmallSumTakesFewMessages) {
+  const std::array<std::pair<int, int>, 5> ranks_and_messages{
+      {{2, 2}, {3, 2 + 2}, {4, 4 * 2}, {5, 4 + 4}, {8, 8 * 3}}};
+  for (const auto& [ranks, messages] : ranks_and_messages) {
+    std::atomic<int> sends = 0;
+    run_ranks_as_threads(ranks, [&](std::unique_ptr<ProcessGroup> world) {
+      CountingGroup counting(*world, sends);
+      const Owned x = zeros({100}, DType::kF32);
+      counting.all_reduce(x, ReduceOp::kSum, *make_stream({}, "test"));
+    });
+    EXPECT_EQ(sends, messages) << ranks << " ranks";
   }
 }
 

@@ -2,12 +2,14 @@
 
 #include <atomic>
 #include <cmath>
+#include <set>
 #include <stdexcept>
 #include <thread>
 
 #include "kernels/core/rng.h"
 #include "kernels/core/slot_pool.h"
 #include "kernels/core/stream.h"
+#include "kernels/core/threads.h"
 #include "kernels/core/workspace.h"
 #include "kernels/ops/elementwise.h"
 
@@ -56,6 +58,23 @@ TEST(Stream, EventsOrderStreamsAndCarryFailures) {
   second->wait(failed);
   EXPECT_THROW(second->synchronize(), std::runtime_error);
   EXPECT_THROW(first->synchronize(), std::runtime_error);
+}
+
+TEST(Stream, ItsThreadIsOfTheSameRankAndWidth) {
+  const int before = compute_threads();
+  set_thread_rank(5);
+  set_compute_threads(before + 2);
+  int rank = 0, threads = 0;
+  const auto stream = make_stream({}, "test", StreamMode::kThreaded);
+  stream->run_host([&] {
+    rank = thread_rank();
+    threads = compute_threads();
+  });
+  stream->synchronize();
+  EXPECT_EQ(rank, 5);
+  EXPECT_EQ(threads, compute_threads());
+  set_thread_rank(-1);
+  set_compute_threads(before);
 }
 
 TEST(Stream, InlineRunsInsideTheCallAndThrowsFromIt) {
@@ -134,6 +153,17 @@ TEST(Rng, PhiloxKnownAnswers) {
             (Words{0x408f276dU, 0x41c83b0eU, 0xa20bc7c6U, 0x6d5451fdU}));
   EXPECT_EQ(philox4x32(0x299f31d0a4093822U, 0x85a308d3243f6a88U, 0x0370734413198a2eU),
             (Words{0xd16cfe09U, 0x94fdccebU, 0x5001e420U, 0x24126ea1U}));
+}
+
+// A difference in any bit of any part of a key counts.
+TEST(Rng, KeysUseEveryBit) {
+  std::set<std::uint64_t> keys{rng_key(1, 2, 0, 0)};
+  for (int bit = 0; bit < 64; ++bit) {
+    const std::uint64_t one = std::uint64_t{1} << bit;
+    keys.insert({rng_key(1 ^ one, 2, 0, 0), rng_key(1, 2 ^ one, 0, 0), rng_key(1, 2, one, 0),
+                 rng_key(1, 2, 0, one)});
+  }
+  EXPECT_EQ(keys.size(), 1U + 4 * 64);
 }
 
 TEST(Rng, NormalHasMeanZeroAndVarianceOne) {
