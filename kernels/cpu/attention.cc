@@ -245,8 +245,9 @@ void backward_item(const AttentionBackwardArgs& args, std::int64_t sequence, std
 
 void attend(const AttentionForwardArgs& args) {
   const std::int64_t heads = args.q_TNH.shape[1];
+  const std::int64_t cost = args.sequence_length * args.sequence_length * args.q_TNH.shape[2] / 8;
   visit_float(args.q_TNH.dtype, [&]<class T>() {
-    parallel_for(args.q_TNH.shape[0] / args.sequence_length * heads, [&](std::int64_t item) {
+    parallel_for(args.q_TNH.shape[0] / args.sequence_length * heads, cost, [&](std::int64_t item) {
       forward_item<T>(args, item / heads * args.sequence_length, item % heads);
     });
   });
@@ -254,8 +255,9 @@ void attend(const AttentionForwardArgs& args) {
 
 void attend_gradient(const AttentionBackwardArgs& args) {
   const std::int64_t heads = args.k_TMH.shape[1];
+  const std::int64_t cost = args.sequence_length * args.sequence_length * args.q_TNH.shape[2] / 4;
   visit_float(args.q_TNH.dtype, [&]<class T>() {
-    parallel_for(args.q_TNH.shape[0] / args.sequence_length * heads, [&](std::int64_t item) {
+    parallel_for(args.q_TNH.shape[0] / args.sequence_length * heads, cost, [&](std::int64_t item) {
       backward_item<T>(args, item / heads * args.sequence_length, item % heads);
     });
   });
