@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "kernels/core/threads.h"
 #include "tests/equivalence/tiny_training.h"
 #include "trainer/engine/rank_model.h"
 
@@ -96,10 +97,13 @@ TEST(Plan, CountsWhatIsAllocated) {
   // The model is built inside exactly the planned bytes: one more allocation would throw. What a
   // plan must also do is shrink as it should.
   const Config base = tiny_config("llama", "bf16");
+  set_compute_threads(1);
   const MemoryPlan alone = RankModel::plan(with_layout(base, {}), 0);
   const MemoryPlan sharded = RankModel::plan(with_layout(base, {.data = 8}), 0);
   const MemoryPlan recomputed = RankModel::plan(with_layout(base, {.recompute = true}), 0);
   const MemoryPlan gpipe = RankModel::plan(with_layout(base, {.schedule = "gpipe"}), 0);
+  // Attention keeps five float32 copies of a head's sequence, 8 x 8, here for one thread.
+  EXPECT_EQ(alone.op_buffers, 5U * 8 * 8 * 4);
   EXPECT_LT(sharded.optimizer, alone.optimizer / 2);
   EXPECT_LT(recomputed.activations, alone.activations);
   EXPECT_GT(gpipe.activations, alone.activations);

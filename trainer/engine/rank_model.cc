@@ -85,7 +85,8 @@ MemoryPlan RankModel::plan(const Config& config, int world_rank) {
           .gradients = model.memory_.gradients.used(),
           .optimizer = model.memory_.optimizer.used(),
           .activations = model.memory_.activations.used(),
-          .workspace = model.scratch_.high_water()};
+          .workspace = model.scratch_.high_water(),
+          .op_buffers = model.compute_->planned_memory()};
 }
 
 int RankModel::microbatches() const {

@@ -25,7 +25,10 @@ namespace frugal {
 // Bytes on one rank. Counting gives the same numbers as allocating: the same code does both.
 struct MemoryPlan {
   std::size_t weights = 0, gradients = 0, optimizer = 0, activations = 0, workspace = 0;
-  std::size_t total() const { return weights + gradients + optimizer + activations + workspace; }
+  std::size_t op_buffers = 0;  // kept by the ops themselves, with the caller's compute threads
+  std::size_t total() const {
+    return weights + gradients + optimizer + activations + workspace + op_buffers;
+  }
 };
 
 // One micro-batch on the host: [tokens] each; document_start empty without document mask.
