@@ -48,12 +48,12 @@ Config with_layout(Config config, const Layout& l) {
   return config;
 }
 
-Outcome train_rank(const Config& config, std::unique_ptr<ProcessGroup> world) {
+Outcome train_rank(const Config& config, std::unique_ptr<ProcessGroup> world, StreamMode compute) {
   Outcome out;
   const auto& p = config.parallelism;
   set_compute_threads(1);
   DeviceMesh mesh(std::move(world), {.pipeline = p.pipeline, .data = *p.data, .tensor = p.tensor});
-  RankModel model(config, mesh);
+  RankModel model(config, mesh, compute);
   model.initialize(7);
   for (int step = 0; step < kSteps; ++step) {
     std::vector<std::int32_t> inputs, targets, documents;
@@ -80,13 +80,13 @@ Outcome train_rank(const Config& config, std::unique_ptr<ProcessGroup> world) {
   return out;
 }
 
-Outcome train(const Config& config) {
+Outcome train(const Config& config, StreamMode compute) {
   Outcome out;
   std::mutex mutex;
   const auto& p = config.parallelism;
   run_ranks_as_threads(*p.data * p.pipeline * p.tensor, [&](std::unique_ptr<ProcessGroup> world) {
     const bool first = world->rank() == 0;
-    Outcome own = train_rank(config, std::move(world));
+    Outcome own = train_rank(config, std::move(world), compute);
     const std::lock_guard lock(mutex);
     if (first) {
       out.losses = own.losses;

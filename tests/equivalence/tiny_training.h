@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comm/process_group.h"
+#include "kernels/core/stream.h"
 #include "trainer/config/config.h"
 
 namespace frugal::test {
@@ -37,9 +38,10 @@ inline constexpr int kSteps = 6;
 
 // One rank's part of the training: what this rank sees of it. Collective over the world, which must
 // fit the layout.
-Outcome train_rank(const Config& config, std::unique_ptr<ProcessGroup> world);
+Outcome train_rank(const Config& config, std::unique_ptr<ProcessGroup> world,
+                   StreamMode compute = StreamMode::kInline);
 
 // The training on thread ranks: the numbers of rank 0, the weights of data rank 0 of every stage.
-Outcome train(const Config& config);
+Outcome train(const Config& config, StreamMode compute = StreamMode::kInline);
 
 }  // namespace frugal::test

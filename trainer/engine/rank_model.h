@@ -59,7 +59,9 @@ struct RankMemory {
 class RankModel {
  public:
   // config is resolved, model.vocab_size set; mesh fits it. Allocates exactly what plan() counts.
-  RankModel(const Config& config, DeviceMesh& mesh);
+  // compute: how the CPU runs the ops. Inline is the fastest there; threaded is the order of events
+  // that a GPU has.
+  RankModel(const Config& config, DeviceMesh& mesh, StreamMode compute = StreamMode::kInline);
 
   // What rank world_rank of the layout needs; runs everywhere, communicates with nobody.
   static MemoryPlan plan(const Config& config, int world_rank);
@@ -89,7 +91,8 @@ class RankModel {
 
  private:
   // Without a plan: counts.
-  RankModel(const Config& config, DeviceMesh& mesh, const std::optional<MemoryPlan>& plan);
+  RankModel(const Config& config, DeviceMesh& mesh, const std::optional<MemoryPlan>& plan,
+            StreamMode compute);
 
   std::vector<Stage*> make_stages(const ModelDimensions& dims);
   void make_optimizer(const ModelDimensions& dims);
