@@ -69,7 +69,7 @@ TrainingEnd train(const TrainingRun& run, std::unique_ptr<ProcessGroup> world,
   const Config& config = run.config;
   const int rank = world->rank();
   set_compute_threads(
-      config.train.threads.value_or(std::max(1, available_cores() / place.local_size)));
+      config.train.threads.value_or(std::max(1, available_cores() / place.ranks_on_cores)));
   check_same_config(config, *world);
   check_memory(config, rank, place);
   const ParallelismConfig& p = config.parallelism;
