@@ -31,12 +31,6 @@ int rank_at(const MeshShape& shape, const std::array<int, kAxes>& coordinates) {
 
 }  // namespace
 
-std::string_view name_of(Axis axis) {
-  constexpr std::array<std::string_view, kAxes> kNames{"pipeline", "data", "context", "tensor",
-                                                       "expert"};
-  return kNames[static_cast<std::size_t>(axis)];
-}
-
 int MeshShape::size(Axis axis) const {
   switch (axis) {
     case Axis::kPipeline:

@@ -4,7 +4,6 @@
 #include <array>
 #include <cstdint>
 #include <memory>
-#include <string_view>
 
 #include "comm/process_group.h"
 
@@ -12,7 +11,6 @@ namespace frugal {
 
 enum class Axis : std::uint8_t { kPipeline, kData, kContext, kTensor, kExpert };
 inline constexpr int kAxes = 5;
-std::string_view name_of(Axis axis);  // "pipeline", "data", ...
 
 struct MeshShape {
   int pipeline = 1, data = 1, context = 1, tensor = 1, expert = 1;

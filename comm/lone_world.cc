@@ -30,6 +30,7 @@ class LoneWorld final : public World {
   int size() const override { return 1; }
   int local_rank() const override { return 0; }
   int local_size() const override { return 1; }
+  int ranks_on_cores() const override { return 1; }
   [[noreturn]] void abort(int exit_code) override { std::_Exit(exit_code); }
 };
 

@@ -19,6 +19,9 @@ class World {
   // Rank and number of ranks on this host.
   virtual int local_rank() const = 0;
   virtual int local_size() const = 0;
+  // Ranks of this host, this one included, that may run on the same cores: all of them, or fewer
+  // where the launcher has bound ranks to cores.
+  virtual int ranks_on_cores() const = 0;
   // Ends every rank of the job with this exit code, now. Safe from any thread.
   [[noreturn]] virtual void abort(int exit_code) = 0;
 };

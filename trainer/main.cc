@@ -1,8 +1,11 @@
 // Parses the command line, runs one subcommand and turns exceptions into one message and an exit
 // code.
+#include <unistd.h>
+
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <thread>
@@ -35,6 +38,19 @@ using frugal::ErrorKind;
   std::_Exit(static_cast<int>(kind));
 }
 
+// OpenMP's threads wait for work by spinning for milliseconds. Where the machine is shared, by
+// other ranks or other programs, that takes the core from whoever has the work. libgomp reads how
+// long to spin before main() begins, so the program says it and starts itself again. A user's own
+// choice stands.
+void spin_briefly(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
+  setenv("GOMP_SPINCOUNT", "1000", 0);
+  std::error_code error;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (!error) execv(self.c_str(), argv);
+  // Without /proc the run is only slower on a shared machine.
+}
+
 int run_job(int argc, char** argv, const frugal::cli::Run& run) {
   std::unique_ptr<frugal::World> world;
   try {
@@ -65,6 +81,7 @@ int run_job(int argc, char** argv, const frugal::cli::Run& run) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  spin_briefly(argv);
   CLI::App app{"Frugal trains large language models on many cheap GPUs.", "frugal"};
   app.require_subcommand(1);
   app.set_version_flag("--version", "frugal " FRUGAL_VERSION, "Print the version");

@@ -1,6 +1,7 @@
 // Ranks as processes of an MPI job. Open MPI 4.1 is fail-stop: a rank that dies takes the job with
 // it.
 #include <mpi.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <chrono>
@@ -34,6 +35,17 @@ void end_job(MPI_Comm*, int* code, ...) {
   MPI_Error_string(*code, text, &length);
   std::fprintf(stderr, "frugal: rank %d: MPI: %.*s\n", thread_rank(), length, text);
   MPI_Abort(MPI_COMM_WORLD, static_cast<int>(ErrorKind::kCommunication));
+}
+
+// Of the ranks of `host`, how many have this rank's affinity mask.
+int count_ranks_on_cores(MPI_Comm host, int ranks) {
+  cpu_set_t own;
+  CPU_ZERO(&own);
+  sched_getaffinity(0, sizeof(own), &own);
+  std::vector<cpu_set_t> all(static_cast<std::size_t>(ranks));
+  MPI_Allgather(&own, sizeof(own), MPI_BYTE, all.data(), sizeof(own), MPI_BYTE, host);
+  return static_cast<int>(
+      std::ranges::count_if(all, [&](const cpu_set_t& mask) { return CPU_EQUAL(&mask, &own); }));
 }
 
 class MpiGroup final : public CollectiveGroup {
@@ -129,6 +141,7 @@ class MpiWorld final : public World {
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &host);
     MPI_Comm_rank(host, &local_rank_);
     MPI_Comm_size(host, &local_size_);
+    ranks_on_cores_ = count_ranks_on_cores(host, local_size_);
     MPI_Comm_free(&host);
   }
   ~MpiWorld() override { MPI_Finalize(); }
@@ -144,13 +157,14 @@ class MpiWorld final : public World {
   int size() const override { return size_; }
   int local_rank() const override { return local_rank_; }
   int local_size() const override { return local_size_; }
+  int ranks_on_cores() const override { return ranks_on_cores_; }
   [[noreturn]] void abort(int exit_code) override {
     MPI_Abort(MPI_COMM_WORLD, exit_code);
     std::_Exit(exit_code);
   }
 
  private:
-  int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
+  int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1, ranks_on_cores_ = 1;
 };
 
 }  // namespace

@@ -2,21 +2,21 @@
 #pragma once
 
 #include <cstddef>
-#include <iosfwd>
-#include <string>
 #include <string_view>
-#include <vector>
 
 #include "kernels/core/tensor.h"
 
 namespace frugal {
 
-// A bump allocator over one block. Owned by the run; one thread. Everything in it is named, so it
-// can print a table.
+// Where every allocation begins, and views inside one: a vector never crosses into a neighbour's.
+inline constexpr std::size_t kAlignment = 64;
+inline constexpr std::size_t aligned(std::size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+// A bump allocator over one block. Owned by the run; one thread. Names are for messages.
 class Arena {
  public:
-  static constexpr std::size_t kAlignment = 64;
-
   // Throws Error(kPreflight) when the device has less than bytes.
   Arena(Device device, std::size_t bytes);
   // Hands out null tensors and only adds up: the same code that runs the model plans its memory.
@@ -32,22 +32,14 @@ class Arena {
   std::size_t used() const { return used_; }  // bytes
   bool is_counting() const { return block_ == nullptr; }
   Device device() const { return device_; }
-  // One line per name, largest first, and the sum.
-  void report(std::ostream& out) const;
 
  private:
-  struct Entry {
-    std::string name;
-    std::size_t bytes;
-  };
-
   explicit Arena(Device device) : device_(device) {}
 
   Device device_;
   std::byte* block_ = nullptr;
   std::size_t capacity_ = 0;
   std::size_t used_ = 0;
-  std::vector<Entry> entries_;
 };
 
 }  // namespace frugal

@@ -1,13 +1,6 @@
 #include "kernels/core/slot_pool.h"
 
 namespace frugal {
-namespace {
-
-std::size_t aligned(std::size_t bytes) {
-  return (bytes + Arena::kAlignment - 1) / Arena::kAlignment * Arena::kAlignment;
-}
-
-}  // namespace
 
 SlotPool::SlotPool(Arena& arena, std::string_view name, std::size_t bytes_per_slot, int slots)
     : memory_(arena.allocate(name, {slots, static_cast<std::int64_t>(aligned(bytes_per_slot))},

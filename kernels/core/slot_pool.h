@@ -19,7 +19,6 @@ class SlotPool {
   void release(int slot);
   // A view at a byte offset of a slot; the caller planned the offsets. Null while planning.
   Tensor view(int slot, std::size_t offset_bytes, Shape shape, DType dtype) const;
-  int free_slots() const { return static_cast<int>(free_.size()); }
 
  private:
   Tensor memory_;

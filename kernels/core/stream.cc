@@ -1,5 +1,6 @@
 #include "kernels/core/stream.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -34,9 +35,12 @@ class PlanningStream final : public Stream {
   void run_host(std::function<void()>) override {}
   void* native_handle() override { return nullptr; }
   bool planning() const override { return true; }
+  void plan_memory(std::size_t bytes) override { planned_ = std::max(planned_, bytes); }
+  std::size_t planned_memory() const override { return planned_; }
 
  private:
   Device device_;
+  std::size_t planned_ = 0;
 };
 
 class HostEventState final : public EventState {

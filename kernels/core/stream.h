@@ -1,6 +1,7 @@
 // One asynchronous model for every device: work is enqueued on a Stream and ordered by Events.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string_view>
@@ -54,6 +55,10 @@ class Stream {
   virtual void* native_handle() = 0;
   // True for a planning stream: ops check their shapes and do nothing, host work is dropped.
   virtual bool planning() const { return false; }
+  // Memory that an op keeps to itself from call to call, told before it is needed. A planning
+  // stream remembers the largest: all calls of an op share what the longest one needs.
+  virtual void plan_memory(std::size_t) {}
+  virtual std::size_t planned_memory() const { return 0; }  // bytes
 };
 
 enum class StreamMode {

@@ -14,8 +14,7 @@ Workspace Workspace::counting(Device device) {
 
 Tensor Workspace::allocate(Shape shape, DType dtype) {
   Tensor out{nullptr, shape, dtype, device_};
-  const std::size_t bytes =
-      (out.bytes() + Arena::kAlignment - 1) / Arena::kAlignment * Arena::kAlignment;
+  const std::size_t bytes = aligned(out.bytes());
   if (base_ != nullptr) {
     FRUGAL_CHECK(top_ + bytes <= capacity_, "workspace of ", capacity_, " bytes, ", top_,
                  " in use, has no room for ", bytes);

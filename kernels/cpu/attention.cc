@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/core/threads.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/ops/op_table.h"
 
@@ -59,11 +60,33 @@ struct Visible {
   }
 };
 
-struct ForwardBuffers {
-  std::vector<float> k, k_tiles, v, q, out;
-  float largest[kTile], total[kTile];
-  HWY_ALIGN float scores[kTile * kTile];
+// A thread's float32 copies, kept from call to call. Forward and backward share them, for those of
+// a whole sequence are large; plan_buffers below tells how large.
+struct AttentionBuffers {
+  std::vector<float> rows;                      // v forward, k backward
+  std::vector<float> k_tiles, v_tiles, dk, dv;  // like rows of the sequence, as below of a tile
+  std::vector<float> packed, q, out, dout, dq;
+  float largest[kTile], total[kTile], lse[kTile], delta[kTile];
+  HWY_ALIGN float p[kTile * kTile], ds[kTile * kTile];
 };
+
+AttentionBuffers& thread_buffers() {
+  thread_local AttentionBuffers buffers;
+  return buffers;
+}
+
+// One head of a sequence as tiles of its transpose, by way of one tile's rows.
+template <class T>
+void load_tiles(const ConstTensor& t_THH, std::int64_t head, std::int64_t sequence,
+                std::int64_t length, std::int64_t width, std::vector<float>& tiles) {
+  float* to = cleared(tiles, round_up(length, kTile) * width);
+  for (std::int64_t begin = 0; begin < length; begin += kTile) {
+    const std::int64_t count = std::min(kTile, length - begin);
+    float* rows = cleared(thread_buffers().packed, kTile * width);
+    load_rows<T>(t_THH, head, sequence + begin, sequence + begin + count, width, rows);
+    transpose_tile(rows, count, width, to + begin * width);
+  }
+}
 
 // What one query has summed over the keys so far.
 struct RunningSum {
@@ -105,7 +128,7 @@ void weigh_keys(float* row, const Visible& visible, float scale, const RunningSu
 
 template <class T>
 void forward_tile(const AttentionForwardArgs& args, const QueryTile& queries, std::int64_t head,
-                  std::int64_t width, ForwardBuffers& buffers) {
+                  std::int64_t width, AttentionBuffers& buffers) {
   const F32 d;
   float* q = cleared(buffers.q, kTile * width);
   float* out = cleared(buffers.out, kTile * width);
@@ -114,15 +137,15 @@ void forward_tile(const AttentionForwardArgs& args, const QueryTile& queries, st
   std::fill_n(buffers.largest, kTile, -std::numeric_limits<float>::infinity());
   std::fill_n(buffers.total, kTile, 0.0F);
   for (std::int64_t key = queries.first_key_tile(); key < queries.end; key += kTile) {
-    std::fill_n(buffers.scores, kTile * kTile, 0.0F);
+    std::fill_n(buffers.p, kTile * kTile, 0.0F);
     multiply_add({q, width, 1}, {buffers.k_tiles.data() + key * width, kTile}, queries.rows(),
-                 args.q_TNH.shape[2], buffers.scores);
+                 args.q_TNH.shape[2], buffers.p);
     for (std::int64_t r = 0; r < queries.rows(); ++r) {
-      weigh_keys(buffers.scores + r * kTile, {queries, queries.begin + r, key}, args.scale,
+      weigh_keys(buffers.p + r * kTile, {queries, queries.begin + r, key}, args.scale,
                  {buffers.largest[r], buffers.total[r], out + r * width, width});
     }
-    multiply_add({buffers.scores, kTile, 1}, {buffers.v.data() + key * width, width},
-                 queries.rows(), std::min(kTile, queries.end - key), out);
+    multiply_add({buffers.p, kTile, 1}, {buffers.rows.data() + key * width, width}, queries.rows(),
+                 std::min(kTile, queries.end - key), out);
   }
   for (std::int64_t r = 0; r < queries.rows(); ++r) {
     const Vec total = hn::Set(d, buffers.total[r]);
@@ -138,27 +161,20 @@ void forward_tile(const AttentionForwardArgs& args, const QueryTile& queries, st
 
 template <class T>
 void forward_item(const AttentionForwardArgs& args, std::int64_t sequence, std::int64_t head) {
-  thread_local ForwardBuffers buffers;
+  AttentionBuffers& buffers = thread_buffers();
   const std::int64_t length = args.sequence_length;
   const std::int64_t width =
       round_up(args.q_TNH.shape[2], static_cast<std::int64_t>(hn::Lanes(F32())));
   const std::int64_t kv_head = head / (args.q_TNH.shape[1] / args.k_TMH.shape[1]);
   const std::int64_t padded = round_up(length, kTile) * width;
-  load_rows<T>(args.k_TMH, kv_head, sequence, sequence + length, width, cleared(buffers.k, padded));
-  load_rows<T>(args.v_TMH, kv_head, sequence, sequence + length, width, cleared(buffers.v, padded));
-  transpose_tiles(buffers.k.data(), length, width, cleared(buffers.k_tiles, padded));
+  load_rows<T>(args.v_TMH, kv_head, sequence, sequence + length, width,
+               cleared(buffers.rows, padded));
+  load_tiles<T>(args.k_TMH, kv_head, sequence, length, width, buffers.k_tiles);
   for (std::int64_t begin = 0; begin < length; begin += kTile) {
     forward_tile<T>(args, query_tile(args.document_start_T, sequence, begin, length), head, width,
                     buffers);
   }
 }
-
-struct BackwardBuffers {
-  std::vector<float> k, v, k_tiles, v_tiles, dk, dv;  // of the sequence
-  std::vector<float> q, dout, dq;                     // of a tile
-  float lse[kTile], delta[kTile];
-  HWY_ALIGN float p[kTile * kTile], ds[kTile * kTile];
-};
 
 // In: p holds q k^T, ds holds dout v^T. Out: the probabilities and the gradient of q k^T.
 void differentiate_row(float* p, float* ds, const Visible& visible, float scale, float lse,
@@ -177,7 +193,7 @@ void differentiate_row(float* p, float* ds, const Visible& visible, float scale,
 
 // Everything of one tile of queries with one tile of keys.
 void backward_tiles(const AttentionBackwardArgs& args, const QueryTile& queries, std::int64_t key,
-                    std::int64_t width, BackwardBuffers& b) {
+                    std::int64_t width, AttentionBuffers& b) {
   const std::int64_t size = args.q_TNH.shape[2];
   const std::int64_t keys = std::min(kTile, queries.end - key);
   std::fill_n(b.p, kTile * kTile, 0.0F);
@@ -194,13 +210,13 @@ void backward_tiles(const AttentionBackwardArgs& args, const QueryTile& queries,
                b.dv.data() + key * width);
   multiply_add({b.ds, 1, kTile}, {b.q.data(), width}, keys, queries.rows(),
                b.dk.data() + key * width);
-  multiply_add({b.ds, kTile, 1}, {b.k.data() + key * width, width}, queries.rows(), keys,
+  multiply_add({b.ds, kTile, 1}, {b.rows.data() + key * width, width}, queries.rows(), keys,
                b.dq.data());
 }
 
 template <class T>
 void backward_query_tile(const AttentionBackwardArgs& args, const QueryTile& queries,
-                         std::int64_t head, std::int64_t width, BackwardBuffers& b) {
+                         std::int64_t head, std::int64_t width, AttentionBuffers& b) {
   const std::int64_t begin = queries.sequence + queries.begin;
   const std::int64_t end = queries.sequence + queries.end;
   load_rows<T>(args.q_TNH, head, begin, end, width, cleared(b.q, kTile * width));
@@ -221,16 +237,15 @@ void backward_query_tile(const AttentionBackwardArgs& args, const QueryTile& que
 
 template <class T>
 void backward_item(const AttentionBackwardArgs& args, std::int64_t sequence, std::int64_t kv_head) {
-  thread_local BackwardBuffers b;
+  AttentionBuffers& b = thread_buffers();
   const std::int64_t length = args.sequence_length;
   const std::int64_t width =
       round_up(args.q_TNH.shape[2], static_cast<std::int64_t>(hn::Lanes(F32())));
   const std::int64_t group = args.q_TNH.shape[1] / args.k_TMH.shape[1];
   const std::int64_t padded = round_up(length, kTile) * width;
-  load_rows<T>(args.k_TMH, kv_head, sequence, sequence + length, width, cleared(b.k, padded));
-  load_rows<T>(args.v_TMH, kv_head, sequence, sequence + length, width, cleared(b.v, padded));
-  transpose_tiles(b.k.data(), length, width, cleared(b.k_tiles, padded));
-  transpose_tiles(b.v.data(), length, width, cleared(b.v_tiles, padded));
+  load_rows<T>(args.k_TMH, kv_head, sequence, sequence + length, width, cleared(b.rows, padded));
+  load_tiles<T>(args.k_TMH, kv_head, sequence, length, width, b.k_tiles);
+  load_tiles<T>(args.v_TMH, kv_head, sequence, length, width, b.v_tiles);
   cleared(b.dk, padded);
   cleared(b.dv, padded);
   for (std::int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
@@ -245,8 +260,9 @@ void backward_item(const AttentionBackwardArgs& args, std::int64_t sequence, std
 
 void attend(const AttentionForwardArgs& args) {
   const std::int64_t heads = args.q_TNH.shape[1];
+  const std::int64_t cost = args.sequence_length * args.sequence_length * args.q_TNH.shape[2] / 8;
   visit_float(args.q_TNH.dtype, [&]<class T>() {
-    parallel_for(args.q_TNH.shape[0] / args.sequence_length * heads, [&](std::int64_t item) {
+    parallel_for(args.q_TNH.shape[0] / args.sequence_length * heads, cost, [&](std::int64_t item) {
       forward_item<T>(args, item / heads * args.sequence_length, item % heads);
     });
   });
@@ -254,8 +270,9 @@ void attend(const AttentionForwardArgs& args) {
 
 void attend_gradient(const AttentionBackwardArgs& args) {
   const std::int64_t heads = args.k_TMH.shape[1];
+  const std::int64_t cost = args.sequence_length * args.sequence_length * args.q_TNH.shape[2] / 4;
   visit_float(args.q_TNH.dtype, [&]<class T>() {
-    parallel_for(args.q_TNH.shape[0] / args.sequence_length * heads, [&](std::int64_t item) {
+    parallel_for(args.q_TNH.shape[0] / args.sequence_length * heads, cost, [&](std::int64_t item) {
       backward_item<T>(args, item / heads * args.sequence_length, item % heads);
     });
   });
@@ -270,11 +287,27 @@ namespace frugal::cpu {
 HWY_EXPORT(attend);
 HWY_EXPORT(attend_gradient);
 
+namespace {
+
+// The buffers of a sequence on every thread; those of a tile are small.
+void plan_buffers(Stream& stream, const ConstTensor& q_TNH, std::int64_t sequence_length) {
+  constexpr std::int64_t kBuffersOfSequence = 5;
+  const std::int64_t items = q_TNH.shape[0] / sequence_length * q_TNH.shape[1];
+  const std::int64_t threads = std::min<std::int64_t>(items, compute_threads());
+  stream.plan_memory(
+      static_cast<std::size_t>(threads * kBuffersOfSequence * sequence_length * q_TNH.shape[2]) *
+      sizeof(float));
+}
+
+}  // namespace
+
 void attention_forward(Stream& stream, const AttentionForwardArgs& args) {
+  plan_buffers(stream, args.q_TNH, args.sequence_length);
   stream.run_host([=] { HWY_DYNAMIC_DISPATCH(attend)(args); });
 }
 
 void attention_backward_input(Stream& stream, const AttentionBackwardArgs& args) {
+  plan_buffers(stream, args.q_TNH, args.sequence_length);
   stream.run_host([=] { HWY_DYNAMIC_DISPATCH(attend_gradient)(args); });
 }
 

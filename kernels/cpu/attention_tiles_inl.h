@@ -57,14 +57,10 @@ void store_rows(const float* from, std::int64_t width, const Tensor& t_THH, std:
   }
 }
 
-// Rows of `width` to tiles of their transpose: tile j, [width, kTile], holds rows j * kTile and on.
-inline void transpose_tiles(const float* rows, std::int64_t count, std::int64_t width, float* to) {
-  for (std::int64_t begin = 0; begin < count; begin += kTile, to += width * kTile) {
-    const std::int64_t tile_rows = std::min(kTile, count - begin);
-    for (std::int64_t h = 0; h < width; ++h)
-      for (std::int64_t r = 0; r < tile_rows; ++r)
-        to[h * kTile + r] = rows[(begin + r) * width + h];
-  }
+// Up to kTile rows of `width` to their transpose, [width, kTile].
+inline void transpose_tile(const float* rows, std::int64_t count, std::int64_t width, float* to) {
+  for (std::int64_t h = 0; h < width; ++h)
+    for (std::int64_t r = 0; r < count; ++r) to[h * kTile + r] = rows[r * width + h];
 }
 
 // A matrix whose element (r, k) is data[r * row_step + k * step].

@@ -196,7 +196,8 @@ void normal_fill(Stream& stream, const NormalFillArgs& args) {
   stream.run_host([=] {
     const std::int64_t columns = args.out_RC.shape[1];
     visit_float(args.out_RC.dtype, [&]<class T>() {
-      parallel_for(args.out_RC.shape[0], [&](std::int64_t r) {
+      constexpr std::int64_t kNormalCost = 32;  // a logarithm, a root, a sine or cosine
+      parallel_for(args.out_RC.shape[0], kNormalCost * columns, [&](std::int64_t r) {
         T* row = args.out_RC.as<T>() + r * columns;
         const auto first = static_cast<std::uint64_t>((args.row_begin + r) * args.global_columns +
                                                       args.column_begin);

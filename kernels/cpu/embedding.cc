@@ -29,7 +29,7 @@ void look_up(const EmbeddingForwardArgs& args) {
   const std::int64_t width = args.out_TD.shape[1];
   visit_float(args.out_TD.dtype, [&]<class T>() {
     const auto bytes = static_cast<std::size_t>(width) * sizeof(T);
-    parallel_for(args.out_TD.shape[0], [&](std::int64_t t) {
+    parallel_for(args.out_TD.shape[0], width, [&](std::int64_t t) {
       const std::int64_t row = args.ids_T.as<std::int32_t>()[t] - args.row_begin;
       const bool here = row >= 0 && row < args.table_VD.shape[0];
       const T* from = here ? args.table_VD.as<T>() + row * width : nullptr;
@@ -86,7 +86,9 @@ void add_to_rows(const Tensor& dtable_VD, const ConstTensor& dy_TD, const ConstT
   const TokensByRow grouped = group_by_row(ids_T, row_begin, dtable_VD.shape[0]);
   const auto runs = static_cast<std::int64_t>(grouped.runs.size());
   visit_float(dy_TD.dtype, [&]<class T>() {
-    parallel_for((width + kStrip - 1) / kStrip * runs, [&](std::int64_t item) {
+    const std::int64_t strips = (width + kStrip - 1) / kStrip * runs;
+    const std::int64_t cost = strips == 0 ? 0 : dy_TD.numel() / strips;
+    parallel_for(strips, cost, [&](std::int64_t item) {
       const std::int64_t column = item / runs * kStrip;
       const Run& run = grouped.runs[static_cast<std::size_t>(item % runs)];
       float* to = dtable_VD.as<float>() + run.row * width + column;

@@ -20,7 +20,7 @@ void token_statistics(const CrossEntropyStatisticsArgs& args) {
   const F32 d;
   const std::int64_t columns = args.logits_CV.shape[1];
   visit_float(args.logits_CV.dtype, [&]<class T>() {
-    parallel_for(args.logits_CV.shape[0], [&](std::int64_t c) {
+    parallel_for(args.logits_CV.shape[0], columns, [&](std::int64_t c) {
       const T* row = args.logits_CV.as<T>() + c * columns;
       const float largest = max_vectors(
           args.valid_columns, [&](std::int64_t i, auto lanes) { return load(row + i, lanes); });
@@ -41,7 +41,7 @@ void logits_gradient(const CrossEntropyBackwardArgs& args) {
   const F32 d;
   const std::int64_t columns = args.logits_CV.shape[1];
   visit_float(args.logits_CV.dtype, [&]<class T>() {
-    parallel_for(args.logits_CV.shape[0], [&](std::int64_t c) {
+    parallel_for(args.logits_CV.shape[0], columns, [&](std::int64_t c) {
       T* row = args.logits_CV.as<T>() + c * columns;
       const std::int32_t id = args.targets_C.as<std::int32_t>()[c];
       const std::int64_t valid = id < 0 ? 0 : args.valid_columns;

@@ -54,7 +54,7 @@ void normalise_row(const LayerNormForwardArgs& args, std::int64_t t) {
 
 void norm_forward(const LayerNormForwardArgs& args) {
   visit_float(args.x_TD.dtype, [&]<class T>() {
-    parallel_for(args.x_TD.shape[0], [&](std::int64_t t) {
+    parallel_for(args.x_TD.shape[0], args.x_TD.shape[1], [&](std::int64_t t) {
       given(args.mean_T) ? normalise_row<T, true>(args, t) : normalise_row<T, false>(args, t);
     });
   });
@@ -93,7 +93,8 @@ void input_gradient_row(const LayerNormBackwardInputArgs& args, std::int64_t t) 
 
 void norm_input_gradient(const LayerNormBackwardInputArgs& args) {
   visit_float(args.x_TD.dtype, [&]<class T>() {
-    parallel_for(args.x_TD.shape[0], [&](std::int64_t t) { input_gradient_row<T>(args, t); });
+    parallel_for(args.x_TD.shape[0], args.x_TD.shape[1],
+                 [&](std::int64_t t) { input_gradient_row<T>(args, t); });
   });
 }
 

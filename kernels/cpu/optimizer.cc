@@ -53,7 +53,7 @@ void adamw(const AdamwArgs& args) {
 }
 
 void sum_squares(const Tensor& out_B, const ConstTensor& x_N, std::int64_t block) {
-  parallel_for(out_B.numel(), [&](std::int64_t b) {
+  parallel_for(out_B.numel(), block, [&](std::int64_t b) {
     const std::int64_t begin = b * block;
     const std::int64_t count = std::min(block, x_N.numel() - begin);
     const double sum =

@@ -274,7 +274,10 @@ Blocks choose_blocks(std::int64_t m, std::int64_t n, std::int64_t threads) {
 void multiply_packed(const MatmulArgs& args) {
   const Blocks blocks =
       choose_blocks(args.out_MN.shape[0], args.out_MN.shape[1], compute_threads());
-  parallel_for(blocks.count(), [&](std::int64_t item) {
+  constexpr std::int64_t kProductsOfElement = 16;  // what is done in the time of one element
+  const std::int64_t depth = args.a.shape[args.transpose_a ? 0 : 1];
+  const std::int64_t cost = blocks.rows * blocks.columns * depth / kProductsOfElement;
+  parallel_for(blocks.count(), cost, [&](std::int64_t item) {
     thread_local Buffers buffers;
     visit_float(args.a.dtype, [&]<class T>() {
       visit_float(args.out_MN.dtype,

@@ -36,7 +36,7 @@ void rotate_token(const Tensor& x_TNH, const ConstTensor& cos_sin_S2P, float dir
 
 void rotate(const Tensor& x_TNH, const ConstTensor& cos_sin_S2P, float direction) {
   visit_float(x_TNH.dtype, [&]<class T>() {
-    parallel_for(x_TNH.shape[0],
+    parallel_for(x_TNH.shape[0], x_TNH.shape[1] * x_TNH.shape[2],
                  [&](std::int64_t t) { rotate_token<T>(x_TNH, cos_sin_S2P, direction, t); });
   });
 }

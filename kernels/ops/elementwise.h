@@ -14,10 +14,10 @@ namespace frugal {
 struct NormalFillArgs {
   Tensor out_RC;          // f32 or bf16, [rows, columns]
   std::uint64_t key = 0;  // kernels/core/rng.h: rng_key
+  // Element (r, c) has index (row_begin + r) * global_columns + column_begin + c.
   std::int64_t row_begin = 0;
   std::int64_t column_begin = 0;
-  std::int64_t global_columns =
-      0;  // element (r, c) has index (row_begin + r) * global_columns + column_begin + c
+  std::int64_t global_columns = 0;
   float mean = 0.0F;
   float stddev = 1.0F;
 };

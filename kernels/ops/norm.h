@@ -13,8 +13,8 @@ struct RmsNormBackwardInputArgs {
   ConstTensor dy_TD;
   ConstTensor x_TD, w_D;
   ConstTensor rstd_T;
-  ConstTensor
-      add_TD;  // optional: the gradient that arrives over the residual path, added to dx in f32
+  // Optional: the gradient that arrives over the residual path, added to dx in f32.
+  ConstTensor add_TD;
 };
 
 struct LayerNormForwardArgs {
@@ -57,8 +57,8 @@ void rms_norm_backward_weight(Stream& stream, Tensor dw_D, ConstTensor dy_TD, Co
 // out = (x - mean) * rstd * w + b with rstd = 1 / sqrt(var(x) + eps), var with divisor D.
 void layer_norm_forward(Stream& stream, const LayerNormForwardArgs& args);
 
-// dx = rstd * (g - mean(g) - xhat * mean(g * xhat)) + add with xhat = (x - mean) * rstd, g = dy *
-// w.
+// dx = rstd * (g - mean(g) - xhat * mean(g * xhat)) + add,
+// with xhat = (x - mean) * rstd, g = dy * w.
 void layer_norm_backward_input(Stream& stream, const LayerNormBackwardInputArgs& args);
 
 // dw += sum over T of dy * xhat;  db += sum over T of dy.

@@ -15,8 +15,8 @@ constexpr OpTable planning_table = {
 }  // namespace
 
 const OpTable& op_table(const Stream& stream) {
-  if (stream.planning()) return planning_table;
   if (stream.device().type == DeviceType::kCpu) return cpu::table;
+  if (stream.planning()) return planning_table;
   const OpTable* table = cu::table();
   if (table == nullptr) {
     fail(ErrorKind::kPreflight, "this binary was built without CUDA: use device: cpu");

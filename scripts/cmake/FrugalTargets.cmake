@@ -6,6 +6,9 @@ function(frugal_library name)
   target_link_libraries(${name} PUBLIC ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
 endfunction()
 
+# Tests share the machine with each other: OpenMP's threads shall not spin for long (trainer/main.cc).
+set(FRUGAL_TEST_ENVIRONMENT GOMP_SPINCOUNT=1000)
+
 # frugal_test(NAME SOURCES a.cc ... DEPS targets ... [LABELS l ...]): one GoogleTest binary, one ctest entry.
 function(frugal_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
@@ -15,5 +18,6 @@ function(frugal_test name)
     set(ARG_TIMEOUT 300)
   endif()
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
+                       ENVIRONMENT "${FRUGAL_TEST_ENVIRONMENT}")
 endfunction()

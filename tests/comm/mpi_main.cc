@@ -28,6 +28,7 @@ int main(int argc, char** argv) {
   frugal::set_thread_rank(world->rank());
   try {
     const auto group = world->group();
+    FRUGAL_CHECK(world->ranks_on_cores() == world->size(), "ranks are not bound here");
     if (argc > 1) frugal::test::send_to_nobody(*group);
     for (const auto mode : {frugal::StreamMode::kInline, frugal::StreamMode::kThreaded}) {
       frugal::test::check_conformance(*group, mode);

@@ -21,6 +21,7 @@
 #include <filesystem>
 #include <set>
 
+#include "kernels/core/threads.h"
 #include "tests/equivalence/tiny_training.h"
 #include "trainer/checkpoint/checkpoint.h"
 
@@ -184,6 +185,23 @@ TEST(Tensor, ResumesOnAnotherSize) {
   }
 }
 
+// Ops on a thread of their own: the executor runs ahead of them, as with a GPU, and events alone
+// keep the order. ThreadSanitizer sees what they miss.
+TEST(Asynchronous, SameBits) {
+  for (const Variant& variant : {Variant{"llama", "bf16"}, Variant{"gpt2", "fp32"}}) {
+    for (const Layout& layout :
+         {Layout{}, Layout{.data = 2, .pipeline = 2, .schedule = "zb_h1"},
+          Layout{.data = 2, .pipeline = 2, .zero_stage = 0, .recompute = true},
+          Layout{.pipeline = 2, .schedule = "interleaved_1f1b"},
+          Layout{.data = 2, .pipeline = 2, .tensor = 2}}) {
+      SCOPED_TRACE(describe(layout));
+      const Config config = config_for(variant, layout);
+      const Leg inline_ops{.until = 6}, threaded_ops{.until = 6, .compute = StreamMode::kThreaded};
+      expect_same(train(config, inline_ops), train(config, threaded_ops));
+    }
+  }
+}
+
 TEST(Layouts, TheTableCoversEveryPair) {
   const std::vector<Layout> table = covering_layouts();
   EXPECT_EQ(table.size(), 16U);
@@ -205,6 +223,12 @@ TEST(Plan, CountsWhatIsAllocated) {
   const auto plan = [&](const Layout& layout) {
     return RankModel::plan(config_for(variant, layout), 0);
   };
+  set_compute_threads(1);
+  // Attention keeps five float32 copies of a head's sequence for each thread.
+  const Config config = config_for(variant, {});
+  EXPECT_EQ(plan({}).op_buffers, sizeof(float) * 5U *
+                                     static_cast<unsigned>(config.data.sequence_length) *
+                                     static_cast<unsigned>(config.model.head_dim));
   EXPECT_LT(plan({.data = 8}).optimizer, plan({}).optimizer / 2);
   EXPECT_LT(plan({.recompute = true}).activations, plan({}).activations);
   EXPECT_GT(plan({.schedule = "gpipe"}).activations, plan({}).activations);

@@ -146,7 +146,7 @@ Outcome train_rank(const Config& config, std::unique_ptr<ProcessGroup> world, co
   const auto& p = config.parallelism;
   set_compute_threads(1);
   DeviceMesh mesh(std::move(world), {.pipeline = p.pipeline, .data = *p.data, .tensor = p.tensor});
-  RankModel model(config, mesh);
+  RankModel model(config, mesh, leg.compute);
   Progress progress;
   if (leg.resume_from.empty()) {
     model.initialize(7);

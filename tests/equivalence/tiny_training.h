@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "comm/process_group.h"
+#include "kernels/core/stream.h"
 #include "tests/equivalence/layouts.h"
 #include "trainer/config/config.h"
 #include "trainer/engine/rank_model.h"
@@ -34,6 +35,7 @@ struct Leg {
   std::string resume_from;  // a checkpoint folder
   int until = kSteps;
   std::string save_under;  // commits a checkpoint under this folder at the end
+  StreamMode compute = StreamMode::kInline;
 };
 
 // A global tensor, element by element: the bits of its value.

@@ -110,7 +110,7 @@ TEST(Arena, CountsLikeItAllocates) {
   const Tensor a = real.allocate("a", {3}, DType::kF32);
   const Tensor b = real.allocate("b", {100}, DType::kBF16);
   EXPECT_EQ(real.used(), counting.used());
-  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(b.data) % Arena::kAlignment, 0U);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(b.data) % kAlignment, 0U);
   EXPECT_EQ(a.as<float>()[2], 0.0F);
   EXPECT_THROW(real.allocate("c", {1}, DType::kF32), Error);
 }

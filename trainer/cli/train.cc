@@ -43,13 +43,18 @@ int run_train(const TrainOptions& options, World& world) {
   const TrainingRun run = prepare_training(std::move(config), ranks);
   install_signal_handlers();
   if (options.ranks == 1) {
-    const RankPlace place{.local_rank = world.local_rank(), .local_size = world.local_size()};
+    const RankPlace place{.local_rank = world.local_rank(),
+                          .local_size = world.local_size(),
+                          .ranks_on_cores = world.ranks_on_cores()};
     return train(run, world.group(), place) == TrainingEnd::kFinished ? 0 : kStoppedEarly;
   }
   std::mutex mutex;
   std::optional<TrainingEnd> end;
   run_ranks_as_threads(ranks, [&](std::unique_ptr<ProcessGroup> group) {
-    const RankPlace place{.local_rank = group->rank(), .local_size = ranks, .process_ranks = ranks};
+    const RankPlace place{.local_rank = group->rank(),
+                          .local_size = ranks,
+                          .process_ranks = ranks,
+                          .ranks_on_cores = ranks};
     const TrainingEnd own = train(run, std::move(group), place);
     const std::lock_guard lock(mutex);
     end = own;

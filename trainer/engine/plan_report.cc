@@ -23,7 +23,7 @@ std::string memory_table(const Config& config, int ranks) {
   const auto row = [](const MemoryPlan& p) {
     return fmt::format("{:>12}{:>12}{:>12}{:>13}{:>12}{:>12}", bytes_text(p.weights),
                        bytes_text(p.gradients), bytes_text(p.optimizer), bytes_text(p.activations),
-                       bytes_text(p.workspace), bytes_text(p.total()));
+                       bytes_text(p.workspace + p.op_buffers), bytes_text(p.total()));
   };
   for (int rank = 0; rank < ranks;) {
     const std::string text = row(RankModel::plan(config, rank));

@@ -36,14 +36,15 @@ MeshShape mesh_shape(const ParallelismConfig& parallelism) {
 
 }  // namespace
 
-RankModel::RankModel(const Config& config, DeviceMesh& mesh)
-    : RankModel(config, mesh, std::optional(plan(config, mesh.world().rank()))) {}
+RankModel::RankModel(const Config& config, DeviceMesh& mesh, StreamMode compute)
+    : RankModel(config, mesh, std::optional(plan(config, mesh.world().rank())), compute) {}
 
-RankModel::RankModel(const Config& config, DeviceMesh& mesh, const std::optional<MemoryPlan>& plan)
+RankModel::RankModel(const Config& config, DeviceMesh& mesh, const std::optional<MemoryPlan>& plan,
+                     StreamMode compute)
     : config_(config),
       mesh_(mesh),
       memory_(make_memory(plan)),
-      compute_(make_rank_stream(plan, "compute", StreamMode::kInline)),
+      compute_(make_rank_stream(plan, "compute", compute)),
       pipeline_(make_rank_stream(plan, "pipeline", StreamMode::kThreaded)),
       reduce_(make_rank_stream(plan, "reduce", StreamMode::kThreaded)),
       scratch_(!plan ? Workspace::counting({}) : Workspace(memory_.activations, plan->workspace)),
@@ -76,7 +77,7 @@ RankModel::RankModel(const Config& config, DeviceMesh& mesh, const std::optional
 
 MemoryPlan RankModel::plan(const Config& config, int world_rank) {
   DeviceMesh mesh(mesh_shape(config.parallelism), world_rank);
-  RankModel model(config, mesh, std::nullopt);
+  RankModel model(config, mesh, std::nullopt, StreamMode::kInline);
   // One step on null tensors shows how much scratch the layers take.
   model.executor_->run(model.microbatches_, model.reducer_.get());
   const std::vector<std::int64_t> tokens(static_cast<std::size_t>(config.batch.micro_batch_size));
@@ -85,7 +86,8 @@ MemoryPlan RankModel::plan(const Config& config, int world_rank) {
           .gradients = model.memory_.gradients.used(),
           .optimizer = model.memory_.optimizer.used(),
           .activations = model.memory_.activations.used(),
-          .workspace = model.scratch_.high_water()};
+          .workspace = model.scratch_.high_water(),
+          .op_buffers = model.compute_->planned_memory()};
 }
 
 int RankModel::microbatches() const {

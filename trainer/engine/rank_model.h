@@ -25,7 +25,10 @@ namespace frugal {
 // Bytes on one rank. Counting gives the same numbers as allocating: the same code does both.
 struct MemoryPlan {
   std::size_t weights = 0, gradients = 0, optimizer = 0, activations = 0, workspace = 0;
-  std::size_t total() const { return weights + gradients + optimizer + activations + workspace; }
+  std::size_t op_buffers = 0;  // kept by the ops themselves, with the caller's compute threads
+  std::size_t total() const {
+    return weights + gradients + optimizer + activations + workspace + op_buffers;
+  }
 };
 
 // One micro-batch on the host: [tokens] each; document_start empty without document mask.
@@ -56,7 +59,9 @@ struct RankMemory {
 class RankModel {
  public:
   // config is resolved, model.vocab_size set; mesh fits it. Allocates exactly what plan() counts.
-  RankModel(const Config& config, DeviceMesh& mesh);
+  // compute: how the CPU runs the ops. Inline is the fastest there; threaded is the order of events
+  // that a GPU has.
+  RankModel(const Config& config, DeviceMesh& mesh, StreamMode compute = StreamMode::kInline);
 
   // What rank world_rank of the layout needs; runs everywhere, communicates with nobody.
   static MemoryPlan plan(const Config& config, int world_rank);
@@ -86,7 +91,8 @@ class RankModel {
 
  private:
   // Without a plan: counts.
-  RankModel(const Config& config, DeviceMesh& mesh, const std::optional<MemoryPlan>& plan);
+  RankModel(const Config& config, DeviceMesh& mesh, const std::optional<MemoryPlan>& plan,
+            StreamMode compute);
 
   std::vector<Stage*> make_stages(const ModelDimensions& dims);
   void make_optimizer(const ModelDimensions& dims);

@@ -39,8 +39,7 @@ Stage::Stage(const ModelDimensions& dims, std::vector<std::unique_ptr<Layer>> la
 Stage::Place Stage::place(Lifetime lifetime, Shape shape, DType dtype) {
   std::size_t& bytes = slot_bytes_[static_cast<std::size_t>(lifetime)];
   const Place out{lifetime, bytes, shape, dtype};
-  const std::size_t size = static_cast<std::size_t>(shape.numel()) * size_of(dtype);
-  bytes += (size + Arena::kAlignment - 1) / Arena::kAlignment * Arena::kAlignment;
+  bytes += aligned(static_cast<std::size_t>(shape.numel()) * size_of(dtype));
   return out;
 }
 

@@ -54,7 +54,7 @@ TrainingEnd train(const TrainingRun& run, std::unique_ptr<ProcessGroup> world,
   const Config& config = run.config;
   const int rank = world->rank();
   set_compute_threads(
-      config.train.threads.value_or(std::max(1, available_cores() / place.local_size)));
+      config.train.threads.value_or(std::max(1, available_cores() / place.ranks_on_cores)));
   require_same_facts(*world, {{"config", dump_config(config)}},
                      "start every rank with the same file and overrides");
   check_memory(config, rank, place);

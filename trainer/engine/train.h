@@ -13,7 +13,8 @@ namespace frugal {
 struct RankPlace {
   int local_rank = 0;  // among the ranks of this host
   int local_size = 1;
-  int process_ranks = 1;  // ranks that are threads of this process
+  int process_ranks = 1;   // ranks that are threads of this process
+  int ranks_on_cores = 1;  // ranks, this one included, that share the cores of its affinity mask
 };
 
 // A config that is ready to run: resolved, its vocabulary known.

@@ -122,8 +122,9 @@ void TrainLoop::open_metrics() {
   if (mesh_.world().rank() == 0) {
     const int own = compute_threads();
     set_compute_threads(available_cores());
-    const int hosts = std::max(1, mesh_.world().size() / place_.local_size);
-    peak_flops_ = hosts * measure_matmul_peak(config_.precision.compute == "bf16");
+    // So many sets of cores like this one are in the job.
+    const int masks = std::max(1, mesh_.world().size() / place_.ranks_on_cores);
+    peak_flops_ = masks * measure_matmul_peak(config_.precision.compute == "bf16");
     set_compute_threads(own);
     metrics_ = std::make_unique<MetricsWriter>(
         MetricsWriter::Options{.run_dir = folder_.path(),
@@ -136,6 +137,12 @@ void TrainLoop::open_metrics() {
         "{}: {:.2f}M parameters, {}, {}, {} sequences in an epoch", folder_.path(),
         static_cast<double>(parameter_count(config_.model)) * 1e-6, config_.precision.compute,
         layout_text(config_.parallelism), train_data_->sequences()));
+    if (config_.train.threads.value_or(0) > available_cores()) {
+      metrics_->say(
+          fmt::format("warning: train.threads is {}, but this process may run on {} cores only; "
+                      "under mpirun say '--bind-to none'",
+                      *config_.train.threads, available_cores()));
+    }
   }
   mesh_.world().host_barrier();
 }

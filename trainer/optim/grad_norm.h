@@ -12,9 +12,8 @@ namespace frugal {
 
 // A run of whole blocks (the last may be short) of one parameter's gradient that this rank owns.
 struct NormPiece {
-  ConstTensor grad_N;  // f32
-  std::int64_t first_block =
-      0;  // position of its first block among all blocks of this rank's stages
+  ConstTensor grad_N;            // f32
+  std::int64_t first_block = 0;  // its place among all blocks of this rank's stages
 };
 
 struct GradNormLayout {
@@ -22,8 +21,8 @@ struct GradNormLayout {
   struct Param {
     std::int64_t first_block = 0, blocks = 0;
     int index = 0;  // global order
-    bool counted =
-        true;  // false: another tensor rank counts this replicated parameter, or it is a tied copy
+    // False: another tensor rank counts this replicated parameter, or it is a tied copy.
+    bool counted = true;
   };
   std::vector<Param> params;  // all parameters of this rank's stages
   std::int64_t blocks = 0;    // sum over params

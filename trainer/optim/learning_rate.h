@@ -12,9 +12,10 @@ namespace frugal {
 //   warm-up    linear from 0, the full rate at update warmup_steps
 //   constant   the full rate
 //   cosine     half a cosine from the full rate to min_lr over decay_steps after warm-up (auto: to
-//   the last update), then min_lr linear     a straight line over the same updates wsd        the
-//   full rate, then a straight line to min_lr over the last decay_steps (auto: a tenth of
-//   total_steps)
+//              the last update), then min_lr
+//   linear     a straight line over the same updates
+//   wsd        the full rate, then a straight line to min_lr over the last decay_steps (auto: a
+//              tenth of total_steps)
 float learning_rate_at(const OptimizerConfig& optimizer, const SchedulerConfig& scheduler,
                        std::int64_t total_steps, std::int64_t update);
 
