@@ -127,7 +127,7 @@ void check_every_parameter(const Config& config) {
       std::copy(before.begin(), before.end(), weight.as<float>());
       return loss;
     };
-    constexpr double kStep = 2e-2;
+    constexpr double kStep = 1e-2;
     const double numeric = (shifted(kStep) - shifted(-kStep)) / (2.0 * kStep);
     const double analytic = along(params, spec.name, direction) / length;
     // A loss of about 70 in float32 is off by 1e-5 or so, over 2 * kStep; truncation is of order
