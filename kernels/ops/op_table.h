@@ -36,10 +36,9 @@ namespace cu {
 const OpTable* table();
 }  // namespace cu
 
-// The table of the stream's device. The CPU's serves planning streams too: its ops only enqueue, and
-// tell what memory they keep. For a planning stream of another device, which may not be there, a
-// table of ops that do nothing.
-// Throws Error(kPreflight) when the device was not built in.
+// The table of the stream's device. The CPU's serves planning streams too: its ops only enqueue,
+// and tell what memory they keep. For a planning stream of another device, which may not be there,
+// a table of ops that do nothing. Throws Error(kPreflight) when the device was not built in.
 const OpTable& op_table(const Stream& stream);
 
 }  // namespace frugal
