@@ -9,6 +9,9 @@ endfunction()
 # Tests share the machine with each other: OpenMP's threads shall not spin for long (trainer/main.cc).
 set(FRUGAL_TEST_ENVIRONMENT GOMP_SPINCOUNT=1000)
 
+# What `ctest -L sanitize` runs.
+add_custom_target(sanitize_tests)
+
 # frugal_test(NAME SOURCES a.cc ... DEPS targets ... [LABELS l ...]): one GoogleTest binary, one ctest entry.
 function(frugal_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
@@ -16,6 +19,9 @@ function(frugal_test name)
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gtest_main)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
+  endif()
+  if("sanitize" IN_LIST ARG_LABELS)
+    add_dependencies(sanitize_tests ${name})
   endif()
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
