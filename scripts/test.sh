@@ -48,10 +48,9 @@ scripts/setup.sh
 build release
 say "release: testing"
 run_tests release
-select=(-L sanitize)
-target=sanitize_tests
-if [[ "${FRUGAL_TEST_FULL:-0}" == 1 ]]; then select=() target=all; fi
 for preset in asan tsan; do
+  select=(-L "$preset") target=${preset}_tests
+  if [[ "${FRUGAL_TEST_FULL:-0}" == 1 ]]; then select=() target=all; fi
   build "$preset" "$target"
   say "$preset: testing"
   FRUGAL_TEST_FULL=0 run_tests "$preset" "${select[@]}"

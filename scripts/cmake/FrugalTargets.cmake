@@ -9,8 +9,10 @@ endfunction()
 # Tests share the machine with each other: OpenMP's threads shall not spin for long (trainer/main.cc).
 set(FRUGAL_TEST_ENVIRONMENT GOMP_SPINCOUNT=1000)
 
-# What `ctest -L sanitize` runs.
-add_custom_target(sanitize_tests)
+# The labels asan and tsan: what these presets run by default, and targets that build no more than that. ThreadSanitizer
+# sees what has threads.
+add_custom_target(asan_tests)
+add_custom_target(tsan_tests)
 
 # frugal_test(NAME SOURCES a.cc ... DEPS targets ... [LABELS l ...]): one GoogleTest binary, one ctest entry.
 function(frugal_test name)
@@ -20,9 +22,9 @@ function(frugal_test name)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
-  if("sanitize" IN_LIST ARG_LABELS)
-    add_dependencies(sanitize_tests ${name})
-  endif()
+  foreach(label IN LISTS ARG_LABELS)
+    add_dependencies(${label}_tests ${name})
+  endforeach()
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
                        ENVIRONMENT "${FRUGAL_TEST_ENVIRONMENT}")
