@@ -61,7 +61,7 @@ say "a prompt that it has not seen in training"
 build/release/frugal generate --checkpoint "$run" --prompt "And the LORD spake unto" --max-new-tokens 80 --seed 7
 
 bits=$(sed -n 's/.*"bits_per_byte": \([0-9.]*\).*/\1/p' "$run/metrics.jsonl" | tail -n 1)
-say "done: $training s of training, $bits bits per byte of validation text"
+say "done: $training s of training, $(printf %.3f "$bits") bits per byte of validation text"
 cat <<END
   run             $run (config.yaml, run.json, log.txt)
   metrics         $run/metrics.jsonl; tensorboard --logdir $run/tb
