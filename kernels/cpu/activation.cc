@@ -6,8 +6,7 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/activation.cc"
 #include "hwy/foreach_target.h"  // must come before highway.h
 
-#include "hwy/contrib/math/math-inl.h"
-#include "kernels/cpu/vector_inl.h"
+#include "kernels/cpu/exp_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace frugal::cpu::HWY_NAMESPACE {
@@ -18,11 +17,11 @@ struct Sigmoid {
 };
 
 // Each within 4 units in the last place of the exact function of z (exp itself: 1), down to 1e-38,
-// below which the value stays near 1e-38 or the complement near 1.
-inline Sigmoid sigmoid(Vec z) {
+// below which the smaller one stays near 1e-38.
+HWY_INLINE Sigmoid sigmoid(Vec z) {
   const F32 d;
-  const Vec one = hn::Set(d, 1.0F);
-  const Vec e = hn::Exp(d, hn::Min(hn::Neg(z), hn::Set(d, 87.0F)));
+  const Vec one = hn::Set(d, 1.0F), limit = hn::Set(d, 87.0F);
+  const Vec e = exp_in_range(hn::Neg(hn::Max(hn::Min(z, limit), hn::Neg(limit))));
   const Vec value = hn::Div(one, hn::Add(one, e));
   return {value, hn::Mul(e, value)};
 }
@@ -31,62 +30,71 @@ inline Sigmoid sigmoid(Vec z) {
 constexpr float kGeluLinear = 1.5957691216F;
 constexpr float kGeluCubic = 0.0713548162726F;
 
-inline Vec gelu_argument(Vec x, Vec square) {
+HWY_INLINE Vec gelu_argument(Vec x, Vec square) {
   const F32 d;
   return hn::Mul(x, hn::MulAdd(hn::Set(d, kGeluCubic), square, hn::Set(d, kGeluLinear)));
 }
 
-// Calls fn<T>(i, lanes) over all vectors of `count` elements.
+// Calls fn(i, lanes) over all vectors of `count` elements.
 template <class Fn>
-void elementwise(DType dtype, std::int64_t count, const Fn& fn) {
-  visit_float(dtype, [&]<class T>() {
-    parallel_blocks(count, kElementBlock, [&](std::int64_t begin, std::int64_t end) {
-      for_vectors(begin, end,
-                  [&](std::int64_t i, auto lanes) { fn.template operator()<T>(i, lanes); });
+void elementwise(std::int64_t count, Fn fn) {
+  parallel_blocks(count, kElementBlock,
+                  [fn](std::int64_t begin, std::int64_t end) { for_vectors(begin, end, fn); });
+}
+
+void swiglu(const Tensor& out_TI, const ConstTensor& gate_TI, const ConstTensor& up_TI) {
+  visit_float(out_TI.dtype, [&]<class T>() {
+    const T *gate = gate_TI.as<T>(), *up = up_TI.as<T>();
+    T* out = out_TI.as<T>();
+    elementwise(out_TI.numel(), [=](std::int64_t i, auto lanes) {
+      const Vec g = load(gate + i, lanes);
+      store(hn::Mul(hn::Mul(g, sigmoid(g).value), load(up + i, lanes)), out + i, lanes);
     });
   });
 }
 
-void swiglu(const Tensor& out, const ConstTensor& gate, const ConstTensor& up) {
-  elementwise(out.dtype, out.numel(), [&]<class T>(std::int64_t i, auto lanes) {
-    const Vec g = load(gate.as<T>() + i, lanes);
-    const Vec u = load(up.as<T>() + i, lanes);
-    store(hn::Mul(hn::Mul(g, sigmoid(g).value), u), out.as<T>() + i, lanes);
-  });
-}
-
 void swiglu_gradient(const SwigluBackwardArgs& args) {
-  const F32 d;
-  elementwise(args.dout_TI.dtype, args.dout_TI.numel(), [&]<class T>(std::int64_t i, auto lanes) {
-    const Vec g = load(args.gate_TI.as<T>() + i, lanes);
-    const Vec u = load(args.up_TI.as<T>() + i, lanes);
-    const Vec dout = load(args.dout_TI.as<T>() + i, lanes);
-    const Sigmoid s = sigmoid(g);
-    // silu' = s (1 + g (1 - s))
-    const Vec slope = hn::Mul(s.value, hn::MulAdd(g, s.complement, hn::Set(d, 1.0F)));
-    store(hn::Mul(hn::Mul(dout, u), slope), args.dgate_TI.as<T>() + i, lanes);
-    store(hn::Mul(dout, hn::Mul(g, s.value)), args.dup_TI.as<T>() + i, lanes);
+  visit_float(args.dout_TI.dtype, [&]<class T>() {
+    const T *gate = args.gate_TI.as<T>(), *up = args.up_TI.as<T>(), *dout = args.dout_TI.as<T>();
+    T *dgate = args.dgate_TI.as<T>(), *dup = args.dup_TI.as<T>();
+    elementwise(args.dout_TI.numel(), [=](std::int64_t i, auto lanes) {
+      const Vec g = load(gate + i, lanes);
+      const Vec dy = load(dout + i, lanes);
+      const Sigmoid s = sigmoid(g);
+      // silu' = s (1 + g (1 - s))
+      const Vec slope = hn::Mul(s.value, hn::MulAdd(g, s.complement, hn::Set(F32(), 1.0F)));
+      store(hn::Mul(hn::Mul(dy, load(up + i, lanes)), slope), dgate + i, lanes);
+      store(hn::Mul(dy, hn::Mul(g, s.value)), dup + i, lanes);
+    });
   });
 }
 
-void gelu(const Tensor& out, const ConstTensor& x) {
-  elementwise(out.dtype, out.numel(), [&]<class T>(std::int64_t i, auto lanes) {
-    const Vec v = load(x.as<T>() + i, lanes);
-    const Vec z = gelu_argument(v, hn::Mul(v, v));
-    store(hn::Mul(v, sigmoid(z).value), out.as<T>() + i, lanes);
+void gelu(const Tensor& out_N, const ConstTensor& x_N) {
+  visit_float(out_N.dtype, [&]<class T>() {
+    const T* x = x_N.as<T>();
+    T* out = out_N.as<T>();
+    elementwise(out_N.numel(), [=](std::int64_t i, auto lanes) {
+      const Vec v = load(x + i, lanes);
+      const Vec z = gelu_argument(v, hn::Mul(v, v));
+      store(hn::Mul(v, sigmoid(z).value), out + i, lanes);
+    });
   });
 }
 
-void gelu_gradient(const Tensor& dx, const ConstTensor& dout, const ConstTensor& x) {
-  const F32 d;
-  elementwise(dx.dtype, dx.numel(), [&]<class T>(std::int64_t i, auto lanes) {
-    const Vec v = load(x.as<T>() + i, lanes);
-    const Vec square = hn::Mul(v, v);
-    const Sigmoid s = sigmoid(gelu_argument(v, square));
-    // gelu' = s + x s (1 - s) z' with z' = linear + 3 cubic x^2
-    const Vec inner = hn::MulAdd(hn::Set(d, 3.0F * kGeluCubic), square, hn::Set(d, kGeluLinear));
-    const Vec slope = hn::MulAdd(hn::Mul(v, s.value), hn::Mul(s.complement, inner), s.value);
-    store(hn::Mul(load(dout.as<T>() + i, lanes), slope), dx.as<T>() + i, lanes);
+void gelu_gradient(const Tensor& dx_N, const ConstTensor& dout_N, const ConstTensor& x_N) {
+  visit_float(dx_N.dtype, [&]<class T>() {
+    const T *x = x_N.as<T>(), *dout = dout_N.as<T>();
+    T* dx = dx_N.as<T>();
+    elementwise(dx_N.numel(), [=](std::int64_t i, auto lanes) {
+      const F32 d;
+      const Vec v = load(x + i, lanes);
+      const Vec square = hn::Mul(v, v);
+      const Sigmoid s = sigmoid(gelu_argument(v, square));
+      // gelu' = s + x s (1 - s) z' with z' = linear + 3 cubic x^2
+      const Vec inner = hn::MulAdd(hn::Set(d, 3.0F * kGeluCubic), square, hn::Set(d, kGeluLinear));
+      const Vec slope = hn::MulAdd(hn::Mul(v, s.value), hn::Mul(s.complement, inner), s.value);
+      store(hn::Mul(load(dout + i, lanes), slope), dx + i, lanes);
+    });
   });
 }
 

@@ -154,8 +154,10 @@ void reduce_integer_rows(const Tensor& out, const ConstTensor& parts, const Comb
 
 template <class T>
 void fill_with(const Tensor& out, T value) {
-  parallel_blocks(out.numel(), kElementBlock, [&](std::int64_t begin, std::int64_t end) {
-    std::fill(out.as<T>() + begin, out.as<T>() + end, value);
+  T* to = out.as<T>();
+  parallel_blocks(out.numel(), kElementBlock, [=](std::int64_t begin, std::int64_t end) {
+    const T same = value;  // not part of the closure, which the stores might change
+    std::fill(to + begin, to + end, same);
   });
 }
 

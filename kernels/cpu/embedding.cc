@@ -20,7 +20,7 @@ namespace frugal::cpu::HWY_NAMESPACE {
 // to += from, in f32, rounded to the dtype of to.
 template <class To, class From>
 void add_row(To* to, const From* from, std::int64_t count) {
-  for_vectors(0, count, [&](std::int64_t i, auto lanes) {
+  for_vectors(0, count, [=](std::int64_t i, auto lanes) {
     store(hn::Add(load(to + i, lanes), load(from + i, lanes)), to + i, lanes);
   });
 }
@@ -81,7 +81,7 @@ inline TokensByRow group_by_row(const ConstTensor& ids_T, std::int64_t row_begin
 // order of items, so that a frequent token's row is shared among threads.
 void add_to_rows(const Tensor& dtable_VD, const ConstTensor& dy_TD, const ConstTensor& ids_T,
                  std::int64_t row_begin) {
-  constexpr std::int64_t kStrip = 256;
+  constexpr std::int64_t kStrip = 1024;
   const std::int64_t width = dy_TD.shape[1];
   const TokensByRow grouped = group_by_row(ids_T, row_begin, dtable_VD.shape[0]);
   const auto runs = static_cast<std::int64_t>(grouped.runs.size());

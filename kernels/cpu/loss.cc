@@ -23,13 +23,13 @@ void token_statistics(const CrossEntropyStatisticsArgs& args) {
     parallel_for(args.logits_CV.shape[0], columns, [&](std::int64_t c) {
       const T* row = args.logits_CV.as<T>() + c * columns;
       const float largest = max_vectors(
-          args.valid_columns, [&](std::int64_t i, auto lanes) { return load(row + i, lanes); });
+          args.valid_columns, [=](std::int64_t i, auto lanes) { return load(row + i, lanes); });
       const std::int32_t id = args.targets_C.as<std::int32_t>()[c];
       const std::int64_t target = id - args.column_begin;
       const bool here = id >= 0 && target >= 0 && target < args.valid_columns;
       args.max_C.as<float>()[c] = largest;
       args.sum_exp_C.as<float>()[c] =
-          sum_vectors(args.valid_columns, [&](std::int64_t i, auto lanes) {
+          sum_vectors(args.valid_columns, [=](std::int64_t i, auto lanes) {
             return exp_of(hn::Sub(load(row + i, lanes), hn::Set(d, largest)));
           });
       args.target_logit_C.as<float>()[c] = here ? static_cast<float>(row[target]) : 0.0F;
@@ -48,13 +48,13 @@ void logits_gradient(const CrossEntropyBackwardArgs& args) {
       const std::int64_t target = id - args.column_begin;
       const Vec largest = hn::Set(d, args.max_C.as<float>()[c]);
       const Vec factor = hn::Set(d, args.scale / args.sum_exp_C.as<float>()[c]);
-      const auto softmax = [&](Vec logit) {
+      const auto softmax = [=](Vec logit) {
         return hn::Mul(exp_of(hn::Sub(logit, largest)), factor);
       };
       const bool here = target >= 0 && target < valid;
       const float at_target =
           here ? hn::GetLane(softmax(hn::Set(d, static_cast<float>(row[target])))) : 0.0F;
-      for_vectors(0, valid, [&](std::int64_t i, auto lanes) {
+      for_vectors(0, valid, [=](std::int64_t i, auto lanes) {
         store(softmax(load(row + i, lanes)), row + i, lanes);
       });
       if (here) row[target] = T(at_target - args.scale);

@@ -1,8 +1,9 @@
 // oneDNN 2.6, or packed_matmul where that is faster. Primitives are created once per problem and
 // shared by all threads. Each call brings its own scratchpad: the one that the library manages
 // belongs to the primitive, and ranks that are threads would write into each other's.
-#include <array>
+#include <algorithm>
 #include <bit>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -13,6 +14,7 @@
 #include <dnnl.hpp>
 
 #include "kernels/cpu/packed_matmul.h"
+#include "kernels/cpu/parallel.h"
 #include "kernels/ops/op_table.h"
 
 namespace frugal::cpu {
@@ -43,10 +45,11 @@ memory::data_type type_of(DType dtype) {
 
 struct Problem {
   std::int64_t m, n, k;
+  std::int64_t a_columns;  // of a as it is stored
   bool transpose_a, transpose_b, accumulate, bias;
   DType in, out;
   auto key() const {
-    return std::tie(m, n, k, transpose_a, transpose_b, accumulate, bias, in, out);
+    return std::tie(m, n, k, a_columns, transpose_a, transpose_b, accumulate, bias, in, out);
   }
   bool operator<(const Problem& other) const { return key() < other.key(); }
 };
@@ -56,17 +59,18 @@ struct Compiled {
   dnnl::matmul primitive;
 };
 
-memory::desc matrix(std::int64_t rows, std::int64_t columns, DType dtype, bool transposed) {
-  return {{rows, columns},
-          type_of(dtype),
-          transposed ? memory::format_tag::ba : memory::format_tag::ab};
+// stored_columns: elements from one stored row to the next.
+memory::desc matrix(memory::dims sizes, DType dtype, bool transposed, std::int64_t stored_columns) {
+  const auto strides =
+      transposed ? memory::dims{1, stored_columns} : memory::dims{stored_columns, 1};
+  return {sizes, type_of(dtype), strides};
 }
 
 std::shared_ptr<const Compiled> compile(const Problem& p) {
   auto out = std::make_shared<Compiled>();
-  out->a = matrix(p.m, p.k, p.in, p.transpose_a);
-  out->b = matrix(p.k, p.n, p.in, p.transpose_b);
-  out->c = matrix(p.m, p.n, p.out, false);
+  out->a = matrix({p.m, p.k}, p.in, p.transpose_a, p.a_columns);
+  out->b = matrix({p.k, p.n}, p.in, p.transpose_b, p.transpose_b ? p.k : p.n);
+  out->c = matrix({p.m, p.n}, p.out, false, p.n);
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   if (p.accumulate) {
@@ -74,7 +78,7 @@ std::shared_ptr<const Compiled> compile(const Problem& p) {
     post.append_sum(1.0F);
     attributes.set_post_ops(post);
   }
-  if (p.bias) out->bias = matrix(1, p.n, p.in, false);
+  if (p.bias) out->bias = matrix({1, p.n}, p.in, false, p.n);
   const auto description =
       p.bias
           ? dnnl::matmul::primitive_desc({out->a, out->b, out->bias, out->c}, attributes, engine())
@@ -109,6 +113,30 @@ void run(const Problem& problem, const MatmulArgs& args) {
   dnnl::stream stream(engine());
   code->primitive.execute(stream, arguments);
   stream.wait();
+}
+
+// Adding to a float32 result costs oneDNN half a bf16 product again. So rows are multiplied in
+// pieces that stay in the cache, and added from there.
+void accumulate_in_pieces(const Problem& problem, const MatmulArgs& args) {
+  constexpr std::int64_t kPieceElements = std::int64_t{1} << 20, kRows = 64;
+  const std::int64_t rows = std::max(kPieceElements / problem.n / kRows * kRows, kRows);
+  thread_local std::vector<float> sums;
+  for (std::int64_t begin = 0; begin < problem.m; begin += rows) {
+    Problem piece = problem;
+    piece.m = std::min(rows, problem.m - begin);
+    piece.accumulate = false;
+    const std::int64_t count = piece.m * piece.n;
+    if (std::ssize(sums) < count) sums.resize(static_cast<std::size_t>(count));
+    MatmulArgs piece_args = args;
+    piece_args.a.data += (args.transpose_a ? begin : begin * problem.k) * size_of(problem.in);
+    piece_args.out_MN = {reinterpret_cast<std::byte*>(sums.data()), {piece.m, piece.n}};
+    run(piece, piece_args);
+    float* out = args.out_MN.as<float>() + begin * problem.n;
+    const float* in = sums.data();
+    parallel_blocks(count, kElementBlock, [=](std::int64_t first, std::int64_t last) {
+      for (std::int64_t i = first; i < last; ++i) out[i] += in[i];
+    });
+  }
 }
 
 // No inner dimension: the bias, or nothing added.
@@ -149,6 +177,7 @@ void multiply(const MatmulArgs& args) {
   Problem problem{.m = args.out_MN.shape[0],
                   .n = args.out_MN.shape[1],
                   .k = args.a.shape[args.transpose_a ? 0 : 1],
+                  .a_columns = args.a.shape[1],
                   .transpose_a = args.transpose_a,
                   .transpose_b = args.transpose_b,
                   .accumulate = args.accumulate,
@@ -159,6 +188,8 @@ void multiply(const MatmulArgs& args) {
   if (problem.k == 0) return without_products(args);
   if (needs_packing(problem)) {
     packed_matmul(args);
+  } else if (problem.accumulate && problem.in != problem.out) {
+    accumulate_in_pieces(problem, args);
   } else {
     run(problem, args);
   }

@@ -122,11 +122,16 @@ struct TilePlace {
 
 using TileSums = Vec[kTileRows][kTileVectors];
 
-// sum += a b over `depth` k. Element (r, k) of a is a[r * kRowStep + k * kStep]; b is
-// [depth, kTileColumns].
+// sums += a b over `depth` k. Element (r, k) of a is a[r * kRowStep + k * kStep]; b is
+// [depth, kTileColumns]. Not inlined: with the code of a bf16 result around it the compiler would
+// read b from memory in every multiply-add.
 template <std::int64_t kRowStep, std::int64_t kStep>
-HWY_INLINE void multiply_tile(const float* a, const float* b, std::int64_t depth, TileSums& sum) {
+HWY_NOINLINE void multiply_tile(const float* a, const float* b, std::int64_t depth,
+                                TileSums& sums) {
   const F32 d;
+  TileSums sum;
+  for (std::int64_t r = 0; r < kTileRows; ++r)
+    for (std::int64_t v = 0; v < kTileVectors; ++v) sum[r][v] = sums[r][v];
   for (std::int64_t k = 0; k < depth; ++k) {
     Vec row[kTileVectors];
     for (std::int64_t v = 0; v < kTileVectors; ++v) row[v] = hn::Load(d, b + v * kLanes);
@@ -138,6 +143,8 @@ HWY_INLINE void multiply_tile(const float* a, const float* b, std::int64_t depth
     a += kStep;
     b += kTileColumns;
   }
+  for (std::int64_t r = 0; r < kTileRows; ++r)
+    for (std::int64_t v = 0; v < kTileVectors; ++v) sums[r][v] = sum[r][v];
 }
 
 HWY_INLINE void load_tile(const float* from, TileSums& sum) {
@@ -260,6 +267,12 @@ struct Blocks {
   }
 };
 
+// Sizes that cut `length` into `parts` alike, of whole tiles.
+std::int64_t evened(std::int64_t length, std::int64_t parts, std::int64_t tile) {
+  const std::int64_t size = (length + parts - 1) / parts;
+  return (size + tile - 1) / tile * tile;
+}
+
 Blocks choose_blocks(std::int64_t m, std::int64_t n, std::int64_t threads) {
   Blocks out{m, n};
   while (out.leaves_threads_idle(threads) && (out.rows > kLeast || out.columns > kLeast)) {
@@ -268,6 +281,8 @@ Blocks choose_blocks(std::int64_t m, std::int64_t n, std::int64_t threads) {
         out.rows == kLeast || std::min(out.columns, n) >= std::min(out.rows, m);
     (cut_columns && out.columns > kLeast ? out.columns : out.rows) /= 2;
   }
+  out.rows = evened(m, out.down(), kTileRows);
+  out.columns = evened(n, out.across(), kTileColumns);
   return out;
 }
 

@@ -30,11 +30,11 @@ struct First {
 };
 
 template <class D>
-hn::Vec<D> load_as(D d, const float* from) {
+HWY_INLINE hn::Vec<D> load_as(D d, const float* from) {
   return hn::LoadU(d, from);
 }
 template <class D>
-hn::Vec<D> load_as(D d, const BFloat16* from) {
+HWY_INLINE hn::Vec<D> load_as(D d, const BFloat16* from) {
   const hn::Rebind<std::uint16_t, D> d16;
   const hn::RebindToUnsigned<D> d32;
   const auto bits = hn::LoadU(d16, reinterpret_cast<const std::uint16_t*>(from));
@@ -42,7 +42,7 @@ hn::Vec<D> load_as(D d, const BFloat16* from) {
 }
 
 template <class T>
-Vec load(const T* from, All) {
+HWY_INLINE Vec load(const T* from, All) {
   return load_as(F32(), from);
 }
 // Lanes that do not exist are 0.
@@ -53,11 +53,11 @@ Vec load(const T* from, First lanes) {
   return load(buffer, All());
 }
 
-inline void store(Vec v, float* to, All) {
+HWY_INLINE void store(Vec v, float* to, All) {
   hn::StoreU(v, F32(), to);
 }
 // Rounds like BFloat16(float): to nearest, ties to even; NaN stays NaN.
-inline void store(Vec v, BFloat16* to, All) {
+HWY_INLINE void store(Vec v, BFloat16* to, All) {
   const hn::Rebind<std::uint16_t, F32> d16;
   const hn::RebindToUnsigned<F32> d32;
   const auto bits = hn::BitCast(d32, v);
@@ -76,8 +76,11 @@ void store(Vec v, T* to, First lanes) {
 }
 
 // Calls fn(i, lanes) for the vectors that begin at element i of [begin, end).
+//
+// Takes fn by value and inlined, and so should fn take its pointers and constants ([=]): then they
+// stay in registers. Through a reference, every store would make the compiler load them again.
 template <class Fn>
-void for_vectors(std::int64_t begin, std::int64_t end, const Fn& fn) {
+HWY_INLINE void for_vectors(std::int64_t begin, std::int64_t end, Fn fn) {
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(F32()));
   std::int64_t i = begin;
   for (; i + lanes <= end; i += lanes) fn(i, All());
@@ -86,7 +89,7 @@ void for_vectors(std::int64_t begin, std::int64_t end, const Fn& fn) {
 
 // Sum of term(i, lanes) over elements [0, count), in an order fixed by count alone.
 template <class Fn>
-float sum_vectors(std::int64_t count, const Fn& term) {
+HWY_INLINE float sum_vectors(std::int64_t count, Fn term) {
   const F32 d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   Vec s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;  // hide the latency of addition

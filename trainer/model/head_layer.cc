@@ -13,14 +13,17 @@
 namespace frugal {
 namespace {
 
-// Large enough for an efficient product, small enough to stay a small part of memory.
-constexpr std::int64_t kChunkElements = std::int64_t{1} << 23;
+// Every chunk reads the weight and reads and writes its gradient: enough tokens that the products
+// take far longer than that, and no more, for a chunk's logits are part of the peak of memory.
+constexpr std::int64_t kChunkElements = std::int64_t{1} << 25;
 constexpr std::int64_t kSmallestChunk = 16;
 
 }  // namespace
 
 std::int64_t HeadLayer::chunk_tokens() const {
-  return std::min(dims_.tokens, std::max(kSmallestChunk, kChunkElements / dims_.vocab_rows()));
+  const std::int64_t most = std::max(kSmallestChunk, kChunkElements / dims_.vocab_rows());
+  const std::int64_t chunks = (dims_.tokens + most - 1) / most;
+  return (dims_.tokens + chunks - 1) / chunks;  // chunks alike
 }
 
 double HeadLayer::cost() const {
