@@ -49,10 +49,14 @@ class Signals(TestCase):
         self.assert_stopped(job.wait())
 
     def test_term_to_mpirun(self):
-        # Open MPI leaves the ranks a second, and reports 1 whatever they say.
+        # Open MPI leaves the ranks a second, and reports 1 whatever they say. It reads no more from
+        # them, so what they say is in log.txt only.
         job = self.started()
         job.process.send_signal(signal.SIGTERM)
-        self.assert_stopped(job.wait(), code=1)
+        self.assert_code(1, job.wait())
+        self.assertEqual(("stopped", 75), self.state())
+        log = (self.dir / "run/log.txt").read_text()
+        self.assertIn(f"stopped at step {self.newest_step()} as a signal asked", log)
 
     def test_one_process(self):
         for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):

@@ -68,10 +68,11 @@ TrainingEnd train(const TrainingRun& run, std::unique_ptr<ProcessGroup> world,
   RunFolder folder(config, rank, ranks);
   mesh.world().host_barrier();  // from here on every rank's failure is one of this run
   try {
-    const TrainingEnd end = TrainLoop(run, mesh, place, folder).run();
+    TrainLoop loop(run, mesh, place, folder);
+    const TrainingEnd end = loop.run();
     const bool finished = end == TrainingEnd::kFinished;
     folder.set_state(finished ? "finished" : "stopped", finished ? 0 : 75);
-    return end;
+    return end;  // the loop's end waits for whoever reads standard output
   } catch (const Error& error) {
     throw RunFailure(error.kind(), error.what(), folder);
   } catch (const std::bad_alloc&) {

@@ -1,6 +1,5 @@
 #include "trainer/metrics/metrics.h"
 
-#include <cstdio>
 #include <filesystem>
 
 #include "fmt/format.h"
@@ -8,6 +7,7 @@
 #include "trainer/metrics/event_file.h"
 #include "trainer/metrics/json_lines.h"
 #include "trainer/metrics/printable_text.h"
+#include "trainer/metrics/standard_output.h"
 
 namespace frugal {
 namespace {
@@ -41,7 +41,8 @@ struct MetricsWriter::Impl {
     if (problem.empty()) problem = log.problem();
     if (problem.empty() && events) problem = events->file().problem();
     if (!told && !problem.empty()) {
-      fmt::print("{}; free disk space: what the run reports waits in memory until then\n", problem);
+      console.say(fmt::format(
+          "{}; free disk space: what the run reports waits in memory until then", problem));
     }
     told = !problem.empty();
   }
@@ -51,6 +52,7 @@ struct MetricsWriter::Impl {
 
   Options options;
   std::string run_dir;
+  StandardOutput console;
   AppendedFile log;
   JsonLines json;
   std::optional<EventFile> events;
@@ -72,7 +74,7 @@ void MetricsWriter::Impl::write_sample_file(std::int64_t step, bool first, std::
   } catch (const std::exception& error) {
     problem = error.what();
   }
-  if (!problem.empty()) fmt::print("{}; this sample is only shown here\n", problem);
+  if (!problem.empty()) console.say(problem + "; this sample is only shown here");
 }
 
 MetricsWriter::MetricsWriter(const Options& options) : impl_(std::make_unique<Impl>(options)) {
@@ -135,9 +137,7 @@ void MetricsWriter::sample(std::int64_t step, std::string_view prompt, std::stri
 }
 
 void MetricsWriter::say(std::string_view line) {
-  std::fwrite(line.data(), 1, line.size(), stdout);
-  std::fputc('\n', stdout);
-  std::fflush(stdout);
+  impl_->console.say(line);
   impl_->log.append(line);
   impl_->log.append("\n");
   impl_->tell_problem();

@@ -178,15 +178,17 @@ class FileSizeLimit {
 };
 
 TEST_F(MetricsWriterTest, AFullDiskIsSaidOnceAndCostsNothing) {
-  auto writer = open(0, 1000);
-  for (int step = 1; step <= 20; ++step) writer.step({.step = step});
-  const auto whole = fs::file_size(run_dir_ + "/metrics.jsonl");
   testing::internal::CaptureStdout();
   {
-    const FileSizeLimit limit(whole + 50);
-    for (int step = 21; step <= 23; ++step) writer.step({.step = step});
+    auto writer = open(0, 1000);
+    for (int step = 1; step <= 20; ++step) writer.step({.step = step});
+    const auto whole = fs::file_size(run_dir_ + "/metrics.jsonl");
+    {
+      const FileSizeLimit limit(whole + 50);
+      for (int step = 21; step <= 23; ++step) writer.step({.step = step});
+    }
+    writer.step({.step = 24});
   }
-  writer.step({.step = 24});
   const std::string console = testing::internal::GetCapturedStdout();
   EXPECT_EQ(lines().size(), 24U);
   EXPECT_EQ(lines().back()["step"], 24);
