@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <span>
 
@@ -56,6 +57,11 @@ class ProcessGroup {
   // Members with the same color form a group, ordered by key, then by rank. Collective; blocks the
   // caller. A negative color gets nullptr.
   virtual std::unique_ptr<ProcessGroup> split(int color, int key) = 0;
+  // This rank has failed. Ranks that are threads: all waiting and later calls of this group and of
+  // those split from it throw, on every member, so that whoever unwinds finds no stream that waits
+  // for ever; run_ranks_as_threads ends with the first `why`. A rank that is a process does
+  // nothing: World::abort ends it with its streams. Safe from any thread, more than once.
+  virtual void abort(std::exception_ptr) {}
 };
 
 }  // namespace frugal

@@ -11,7 +11,14 @@ python3 scripts/check_includes.py || status=1
 python3 scripts/check_sizes.py || status=1
 
 base=${1:-HEAD}
-if [[ $# -eq 0 && -z "$(git status --porcelain)" ]] && git rev-parse -q --verify HEAD~1 >/dev/null; then base=HEAD~1; fi
+if [[ $# -eq 0 && -z "$(git status --porcelain)" ]]; then
+  base=HEAD~1
+  if ! git rev-parse -q --verify "$base" >/dev/null; then
+    echo "check: this clone has no commit before the last: clang-tidy has nothing to compare with and is left out" >&2
+    base=HEAD
+  fi
+fi
+git rev-parse -q --verify "$base^{commit}" >/dev/null || { echo "check: no commit $base" >&2; exit 2; }
 mapfile -t changed < <({ git diff --name-only --diff-filter=d "$base" -- '*.cc'
                          git ls-files --others --exclude-standard '*.cc'; } | sort -u)
 if [[ ${#changed[@]} -gt 0 ]]; then

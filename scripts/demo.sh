@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 config=configs/kjv-llama.yaml
 steps=$(sed -n 's/^train:.*steps: *\([0-9]*\).*/\1/p' "$config")
 run=${DEMO_DIR:-runs}/kjv-llama
+job=
 say() { printf '\n[%4ds] demo: %s\n' "$SECONDS" "$*"; }
 
 # Starts the training as a job of its own; $job is its mpirun, which passes signals on to the ranks.
@@ -17,7 +18,16 @@ start() {
 }
 # Sets code to what the training ended with.
 finish() { code=0; wait "$job" || code=$?; }
-trap 'kill -USR1 "$job" 2>/dev/null || true' INT TERM
+# Whoever interrupts the demo waits until the training has saved.
+interrupted() {
+  if [[ -n $job ]]; then
+    kill -USR1 "$job" 2>/dev/null || true
+    wait "$job" || true
+    say "interrupted; the run is in $run, launch/local.sh 4 $config run.dir=${run%/*} goes on"
+  fi
+  exit 130
+}
+trap interrupted INT TERM
 # The last step in metrics.jsonl, or 0.
 last_step() { tail -n 1 "$run/metrics.jsonl" 2>/dev/null | sed -n 's/^{"step": \([0-9]*\),.*/\1/p' | grep . || echo 0; }
 
@@ -70,4 +80,4 @@ cat <<END
   text, tokens    data/kjv
   go on           launch/local.sh 4 $config run.dir=${run%/*} train.steps=$((2 * steps))
 END
-awk -v bits="$bits" 'BEGIN { exit !(bits < 1.9) }' || { say "expected less than 1.9 bits per byte"; exit 1; }
+[[ -n $bits ]] && awk -v bits="$bits" 'BEGIN { exit !(bits < 1.9) }' || { say "expected less than 1.9 bits per byte"; exit 1; }

@@ -8,9 +8,10 @@ cd "$(dirname "$0")/.."
 jobs=${FRUGAL_JOBS:-$(nproc)}
 passed=0
 failed=0
+skipped=0
 say() { printf '[%4ds] %s\n' "$SECONDS" "$*"; }
 
-# Runs ctest for a preset with the remaining arguments; adds to passed and failed.
+# Runs ctest for a preset with the remaining arguments; adds to passed, failed and skipped, whose names it says.
 run_tests() {
   local preset=$1
   shift
@@ -26,13 +27,19 @@ run_tests() {
   counts=$(python3 - "$report" <<'PY'
 import sys, xml.etree.ElementTree as tree
 root = tree.parse(sys.argv[1]).getroot()
-total, failures, skipped = (int(root.get(k, 0)) for k in ("tests", "failures", "skipped"))
-disabled = int(root.get("disabled", 0))
-print(total - failures - skipped - disabled, failures + skipped + disabled)
+skips = [case for case in root.iter("testcase") if case.find("skipped") is not None]
+# A test that left something out says so itself; any other that did not run did not pass.
+chosen = [case for case in skips if "SKIP_RETURN_CODE" in case.find("skipped").get("message", "")]
+for case in chosen:
+    print("skipped in part:", case.get("name"), file=sys.stderr)
+total, failures, disabled = (int(root.get(k, 0)) for k in ("tests", "failures", "disabled"))
+failures += disabled + len(skips) - len(chosen)
+print(total - failures - len(chosen), failures, len(chosen))
 PY
 )
-  passed=$((passed + ${counts% *}))
-  failed=$((failed + ${counts#* }))   # a test that did not run did not pass
+  local p f s
+  read -r p f s <<<"$counts"
+  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 }
 
 # build PRESET [TARGET]
@@ -55,6 +62,6 @@ for preset in asan tsan; do
   say "$preset: testing"
   FRUGAL_TEST_FULL=0 run_tests "$preset" "${select[@]}"
 done
-say "done"
+say "done; skipped in part: $skipped"
 echo "$passed passed, $failed failed"
 [[ $failed -eq 0 && $passed -gt 0 ]]

@@ -2,41 +2,19 @@
 // code.
 #include <unistd.h>
 
-#include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
-#include <thread>
 
 #include "trainer/cli/commands.h"
+#include "trainer/cli/end_job.h"
 #include "trainer/config/config.h"
-#include "trainer/engine/run_folder.h"
 
 namespace {
 
 using frugal::ErrorKind;
-
-// Every rank may find the same fault, or suffer from the first one's end: the lowest rank speaks
-// and ends the job, the others give it time to. Its end reaches them as a signal.
-[[noreturn]] void end_job(frugal::World& world, ErrorKind kind, const std::string& message,
-                          const frugal::RunFailure* failure = nullptr) {
-  using std::chrono::milliseconds;
-  const bool secondary = kind == ErrorKind::kCommunication;
-  std::signal(SIGTERM, SIG_DFL);
-  if (world.size() > 1) {
-    std::this_thread::sleep_for(
-        milliseconds((secondary ? 3000 : 0) + (world.rank() > 0 ? 2000 : 0)));
-  }
-  if (failure != nullptr) failure->note();
-  const bool program = kind == ErrorKind::kInternal;
-  const std::string text =
-      frugal::concat("frugal: ", program ? "internal error: " : "", message, "\n");
-  std::fwrite(text.data(), 1, text.size(), stderr);  // at once, or mpirun's own words get between
-  if (world.size() > 1) world.abort(static_cast<int>(kind));
-  std::_Exit(static_cast<int>(kind));
-}
+using frugal::cli::end_job;
 
 // OpenMP's threads wait for work by spinning for milliseconds. Where the machine is shared, by
 // other ranks or other programs, that takes the core from whoever has the work. libgomp reads how

@@ -36,7 +36,7 @@ class Exchange {
       check(what);
       for (const ByteTransfer& t : transfers) post(posted.emplace_back(t, rank), lock, what);
       wait(rank, lock, [&] {
-        return aborted_ ||
+        return failure_ ||
                (!any(posted, Posted::State::kWaiting) && !any(posted, Posted::State::kCopying));
       });
       check(what);
@@ -58,7 +58,7 @@ class Exchange {
       ++generation_;
       wake_all();
     }
-    wait(rank, lock, [&] { return aborted_ || generation_ != generation; });
+    wait(rank, lock, [&] { return failure_ || generation_ != generation; });
     check("barrier");
   }
 
@@ -97,17 +97,23 @@ class Exchange {
   }
 
   // Every member's waiting and later calls throw, here and in groups split from this one.
-  void abort() {
+  void abort(const std::exception_ptr& why) {
     std::vector<std::weak_ptr<Exchange>> children;
     {
       const std::lock_guard lock(mutex_);
-      aborted_ = true;
+      if (!failure_) failure_ = why;
       children = children_;
       wake_all();
     }
     for (const auto& child : children) {
-      if (const auto alive = child.lock()) alive->abort();
+      if (const auto alive = child.lock()) alive->abort(why);
     }
+  }
+
+  // Of the first rank that failed; null: none has.
+  std::exception_ptr failure() {
+    const std::lock_guard lock(mutex_);
+    return failure_;
   }
 
  private:
@@ -149,7 +155,7 @@ class Exchange {
   }
 
   void check(const char* what) const {
-    if (aborted_) fail(ErrorKind::kCommunication, what, ": another rank has failed");
+    if (failure_) fail(ErrorKind::kCommunication, what, ": another rank has failed");
   }
 
   int size_;
@@ -157,7 +163,7 @@ class Exchange {
   std::vector<std::condition_variable> wake_;  // by rank
   // By sender and receiver: halves that wait for the other, all of one kind, oldest first.
   std::map<std::pair<int, int>, std::deque<Posted*>> waiting_;
-  bool aborted_ = false;
+  std::exception_ptr failure_;
   int arrived_ = 0;
   int generation_ = 0;
   std::map<int, std::pair<int, int>> wishes_;      // of a split: color and key by rank
@@ -178,6 +184,7 @@ class ThreadGroup final : public CollectiveGroup {
     if (group == nullptr) return nullptr;
     return std::make_unique<ThreadGroup>(std::move(group), rank);
   }
+  void abort(std::exception_ptr why) override { shared_->abort(why); }
 
  protected:
   void transfer(std::span<const ByteTransfer> transfers, const char* what) override {
@@ -194,8 +201,6 @@ class ThreadGroup final : public CollectiveGroup {
 void run_ranks_as_threads(int ranks,
                           const std::function<void(std::unique_ptr<ProcessGroup>)>& body) {
   const auto shared = std::make_shared<Exchange>(ranks);
-  std::mutex mutex;
-  std::exception_ptr first;
   std::vector<std::thread> threads;
   for (int rank = 0; rank < ranks; ++rank) {
     threads.emplace_back([&, rank] {
@@ -203,16 +208,12 @@ void run_ranks_as_threads(int ranks,
       try {
         body(std::make_unique<ThreadGroup>(shared, rank));
       } catch (...) {
-        {
-          const std::lock_guard lock(mutex);
-          if (!first) first = std::current_exception();
-        }
-        shared->abort();
+        shared->abort(std::current_exception());
       }
     });
   }
   for (auto& thread : threads) thread.join();
-  if (first) std::rethrow_exception(first);
+  if (const auto failure = shared->failure()) std::rethrow_exception(failure);
 }
 
 }  // namespace frugal

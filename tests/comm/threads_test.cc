@@ -48,6 +48,28 @@ TEST(ThreadGroup, AFailingRankWakesTheOthers) {
   }
 }
 
+TEST(ThreadGroup, AFailingRankLeavesNoStreamOfItsOwnWaiting) {
+  try {
+    run_ranks_as_threads(2, [](std::unique_ptr<ProcessGroup> world) {
+      const auto pair = world->split(0, world->rank());
+      const Owned x = zeros({10}, DType::kF32);
+      if (world->rank() == 1) {
+        world->host_barrier();
+        return;
+      }
+      const auto stream = make_stream({}, "test", StreamMode::kThreaded);
+      const PeerTransfer never[] = {{PeerTransfer::Kind::kRecv, x, 1}};
+      pair->exchange(never, *stream);
+      const std::runtime_error broken("rank 0 is broken");
+      world->abort(std::make_exception_ptr(broken));
+      throw broken;  // the stream's end waits for the receive
+    });
+    FAIL();
+  } catch (const std::runtime_error& error) {
+    EXPECT_STREQ(error.what(), "rank 0 is broken");
+  }
+}
+
 // The definition, one element at a time: the left part is the largest power of two smaller than the
 // whole.
 float plain_tree(const Owned& rows_RC, std::int64_t begin, std::int64_t end, std::int64_t column) {

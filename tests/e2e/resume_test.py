@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 
 from support import DATA, TestCase, flip_byte, main
 
@@ -58,8 +59,37 @@ class Choice(TestCase):
         self.assert_code(0, result)
         self.assert_says(result, "older checkpoints of the run are now in ", "step 1/8")
         aside = [path for path in self.run.iterdir() if path.name.startswith("checkpoints.before-")]
-        self.assertEqual(["step-00000004", "step-00000008"], sorted(path.name for path in aside[0].iterdir()))
+        self.assertEqual(["metrics.jsonl", "step-00000004", "step-00000008"],
+                         sorted(path.name for path in aside[0].iterdir()))
+        self.assertEqual((DATA / "runs/done/metrics.jsonl").read_bytes(), (aside[0] / "metrics.jsonl").read_bytes())
         self.assert_equal_runs(self.run, DATA / "runs/done")
+
+    def test_what_was_put_aside_is_not_forgotten(self):
+        (self.run / "checkpoints").rename(self.run / "checkpoints.before-1")
+        metrics = (self.run / "metrics.jsonl").read_bytes()
+        self.assert_fails(self.train(ranks=2), 4, "holds no checkpoint, but", "checkpoints.before-1",
+                          "checkpoint.resume=PATH", "checkpoint.resume=never")
+        self.assertEqual(metrics, (self.run / "metrics.jsonl").read_bytes())
+        self.assert_code(0, self.train("checkpoint.resume=never"))
+
+    def test_a_path_that_is_refused_costs_nothing(self):
+        self.copy_done_run("other")
+        damaged = self.dir / "other/checkpoints/step-00000008"
+        data = sorted(damaged.glob("data-*"))[0]
+        flip_byte(data)
+        self.assert_fails(self.train(f"checkpoint.resume={damaged}", ranks=2), 4, data.name)
+        other = self.dir / "other/checkpoints/step-00000004"
+        self.assert_fails(self.train(f"checkpoint.resume={other}", "seed=7", ranks=2), 4, "seed")
+        self.assertEqual(["step-00000004", "step-00000008"], self.checkpoints())
+        self.assert_says(self.train(ranks=2), "nothing to do")
+
+    def test_a_run_stopped_after_another_start_says_how_to_go_on(self):
+        job = self.start(*self.command("train.steps=100000", "checkpoint.resume=never"))
+        job.wait_for("step 2/")
+        job.process.send_signal(signal.SIGTERM)
+        result = job.wait()
+        self.assert_code(75, result)
+        self.assert_says(result, "the same command with checkpoint.resume=auto goes on from there")
 
     def test_a_path_goes_on_from_that_checkpoint_in_another_run(self):
         old = self.run / "checkpoints/step-00000004"

@@ -19,8 +19,9 @@ void add_matmul(std::vector<OpCase>& cases) {
   struct Size {
     std::int64_t m, n, k;
   };
-  for (const Size s : {Size{1, 1, 1}, Size{3, 5, 7}, Size{33, 17, 65}, Size{0, 4, 3}, Size{4, 3, 0},
-                       Size{64, 96, 128}, Size{257, 193, 200}, Size{3, 3072, 9}}) {
+  for (const Size s :
+       {Size{1, 1, 1}, Size{3, 5, 7}, Size{33, 17, 65}, Size{0, 4, 3}, Size{4, 3, 0},
+        Size{64, 96, 128}, Size{257, 193, 200}, Size{3, 3072, 9}, Size{130, 16384, 8}}) {
     for (const DType in : kDtypes) {
       for (const DType out : kDtypes) {
         for (int flags = 0; flags < 16; ++flags) {

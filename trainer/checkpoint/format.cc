@@ -132,7 +132,7 @@ CommitMarker read_commit(const std::string& directory) {
     fail(ErrorKind::kData, path, ": damaged (wrong checksum)");
   }
   if (layout.version != kFormatVersion) {
-    fail(ErrorKind::kData, path, ": format version ", layout.version, ", this program reads ",
+    fail(ErrorKind::kPreflight, path, ": format version ", layout.version, ", this program reads ",
          kFormatVersion, "; use the version of Frugal that wrote it");
   }
   return {layout.step, layout.attempt, layout.manifest_bytes, layout.manifest_xxh3};

@@ -4,6 +4,7 @@
 
 #include "fmt/format.h"
 #include "trainer/cli/commands.h"
+#include "trainer/cli/end_job.h"
 #include "trainer/engine/plan_report.h"
 #include "trainer/engine/signals.h"
 #include "trainer/engine/train.h"
@@ -46,7 +47,11 @@ int run_train(const TrainOptions& options, World& world) {
     const RankPlace place{.local_rank = world.local_rank(),
                           .local_size = world.local_size(),
                           .ranks_on_cores = world.ranks_on_cores()};
-    return train(run, world.group(), place) == TrainingEnd::kFinished ? 0 : kStoppedEarly;
+    const auto failed = [&](const RunFailure& failure) {
+      if (world.size() > 1) end_job(world, failure.kind(), failure.what(), &failure);
+    };
+    const TrainingEnd end = train(run, world.group(), place, failed);
+    return end == TrainingEnd::kFinished ? 0 : kStoppedEarly;
   }
   std::mutex mutex;
   std::optional<TrainingEnd> end;
@@ -55,7 +60,11 @@ int run_train(const TrainOptions& options, World& world) {
                           .local_size = ranks,
                           .process_ranks = ranks,
                           .ranks_on_cores = ranks};
-    const TrainingEnd own = train(run, std::move(group), place);
+    ProcessGroup& members = *group;
+    const auto failed = [&](const RunFailure& failure) {
+      members.abort(std::make_exception_ptr(failure));
+    };
+    const TrainingEnd own = train(run, std::move(group), place, failed);
     const std::lock_guard lock(mutex);
     end = own;
   });

@@ -35,6 +35,58 @@ std::int64_t last_step_before(const std::string& root, const std::string& path) 
   return parent == own ? reader.info().step : -1;
 }
 
+// Rethrows on every rank what fails on any.
+void agreed(ProcessGroup& world, const std::function<void()>& work) {
+  if (const auto failure = run_agreed(world, work)) throw Error(failure->kind, failure->message);
+}
+
+// Throws, field by field, when the run is another one.
+void check_identity(const CheckpointReader& reader, const Config& config,
+                    const CheckpointFacts& facts) {
+  const auto differences = identity_differences(
+      reader.info().identity, run_identity(config, facts.tokenizer_digest, facts.data_digest));
+  if (differences.empty()) return;
+  std::string text;
+  for (const std::string& line : differences) text += "\n  " + line;
+  fail(ErrorKind::kData, reader.directory(),
+       ": this checkpoint is of another run; restore these values, or set another run.name:", text);
+}
+
+// A run without checkpoints is a new one, unless some were put aside: then an earlier start has
+// gone on from elsewhere and saved nothing since.
+void refuse_to_forget(const std::string& root) {
+  const std::filesystem::path own(root);
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator(own.parent_path(), none)) {
+    if (!entry.path().filename().string().starts_with(own.filename().string() + ".before-"))
+      continue;
+    fail(ErrorKind::kData, root, ": holds no checkpoint, but ", entry.path().string(),
+         " does; name one with checkpoint.resume=PATH, or start over with checkpoint.resume=never");
+  }
+}
+
+// Moves what is not the past of `from` to a folder beside the root; of a start afresh, the metrics
+// too.
+void put_aside(const std::string& root, const std::string& from,
+               const std::function<void(std::string_view)>& say) {
+  const bool fresh = from.empty();
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const std::string aside =
+      concat(root, ".before-", std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+  if (put_checkpoints_aside(root, fresh ? -1 : last_step_before(root, from), aside) == 0) return;
+  if (fresh) {
+    const std::string metrics = "metrics.jsonl";
+    std::error_code failed;
+    std::filesystem::rename(std::filesystem::path(root).parent_path() / metrics,
+                            std::filesystem::path(aside) / metrics, failed);
+    if (failed && failed != std::errc::no_such_file_or_directory) {
+      fail(ErrorKind::kData, aside, "/", metrics, ": cannot be moved there: ", failed.message());
+    }
+  }
+  say(concat("checkpoint.resume is ", fresh ? "never" : from, ": ", fresh ? "older" : "other",
+             " checkpoints of the run are now in ", aside));
+}
+
 }  // namespace
 
 Progress load_checkpoint(const CheckpointReader& reader, RankModel& model) {
@@ -71,35 +123,29 @@ bool save_checkpoint(const CheckpointFacts& facts, const RankModel& model, const
   return true;
 }
 
-std::string checkpoint_to_resume(const CheckpointConfig& config, const std::string& root,
+std::string checkpoint_to_resume(const Config& config, const CheckpointFacts& facts,
                                  ProcessGroup& world,
                                  const std::function<void(std::string_view)>& say) {
-  if (config.resume == "auto") return find_usable_checkpoint(root, world, say).value_or("");
-  const bool fresh = config.resume == "never";
-  const auto failure = run_agreed(world, [&] {
-    if (world.rank() != 0) return;
-    const std::int64_t past = fresh ? -1 : last_step_before(root, config.resume);
-    const auto now = std::chrono::system_clock::now().time_since_epoch();
-    const std::string aside = concat(
-        root, ".before-", std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
-    if (put_checkpoints_aside(root, past, aside) > 0) {
-      say(concat("checkpoint.resume is ", config.resume, ": ", fresh ? "older" : "other",
-                 " checkpoints of the run are now in ", aside));
-    }
+  const std::string& resume = config.checkpoint.resume;
+  std::string from;
+  if (resume == "auto") {
+    from = find_usable_checkpoint(facts.root, world, say).value_or("");
+    if (from.empty()) agreed(world, [&] { refuse_to_forget(facts.root); });
+  } else if (resume != "never") {
+    from = resume;
+  }
+  if (!from.empty()) {
+    agreed(world, [&] {
+      const CheckpointReader reader(from);
+      check_identity(reader, config, facts);
+      if (resume != "auto") reader.verify(world.rank(), world.size());
+    });
+  }
+  if (resume == "auto") return from;
+  agreed(world, [&] {
+    if (world.rank() == 0) put_aside(facts.root, from, say);
   });
-  if (failure) throw Error(failure->kind, failure->message);
-  return fresh ? "" : config.resume;
-}
-
-void check_identity(const CheckpointReader& reader, const Config& config,
-                    const CheckpointFacts& facts) {
-  const auto differences = identity_differences(
-      reader.info().identity, run_identity(config, facts.tokenizer_digest, facts.data_digest));
-  if (differences.empty()) return;
-  std::string text;
-  for (const std::string& line : differences) text += "\n  " + line;
-  fail(ErrorKind::kData, reader.directory(),
-       ": this checkpoint is of another run; restore these values, or set another run.name:", text);
+  return from;
 }
 
 }  // namespace frugal

@@ -36,13 +36,11 @@ bool save_checkpoint(const CheckpointFacts& facts, const RankModel& model, const
 
 // The checkpoint that checkpoint.resume names, or an empty string for a fresh start. Checkpoints of
 // the run that are not its past (all with `never`, later ones with a path) are put aside, so that
-// they are neither lost nor resumed. say: rank 0 alone.
-std::string checkpoint_to_resume(const CheckpointConfig& config, const std::string& root,
+// they are neither lost nor resumed: once it is known that the named one is whole and of this run.
+// Throws Error(kData) where it is not, and where a fresh start would forget what was put aside
+// before. say: rank 0 alone. Collective.
+std::string checkpoint_to_resume(const Config& config, const CheckpointFacts& facts,
                                  ProcessGroup& world,
                                  const std::function<void(std::string_view)>& say);
-
-// Throws Error(kData), field by field, when the run is another one.
-void check_identity(const CheckpointReader& reader, const Config& config,
-                    const CheckpointFacts& facts);
 
 }  // namespace frugal

@@ -1,6 +1,7 @@
 #include "trainer/engine/train.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "kernels/core/threads.h"
 #include "trainer/engine/host.h"
@@ -50,7 +51,7 @@ Config prepare_plan(Config config, int world_size) {
 }
 
 TrainingEnd train(const TrainingRun& run, std::unique_ptr<ProcessGroup> world,
-                  const RankPlace& place) {
+                  const RankPlace& place, const FailureHandler& failed) {
   const Config& config = run.config;
   const int rank = world->rank();
   set_compute_threads(
@@ -67,21 +68,25 @@ TrainingEnd train(const TrainingRun& run, std::unique_ptr<ProcessGroup> world,
                                      .expert = p.expert});
   RunFolder folder(config, rank, ranks);
   mesh.world().host_barrier();  // from here on every rank's failure is one of this run
+  std::optional<TrainLoop> loop;
+  std::optional<RunFailure> failure;
   try {
-    TrainLoop loop(run, mesh, place, folder);
-    const TrainingEnd end = loop.run();
+    loop.emplace(run, mesh, place, folder);
+    const TrainingEnd end = loop->run();
     const bool finished = end == TrainingEnd::kFinished;
     folder.set_state(finished ? "finished" : "stopped", finished ? 0 : 75);
     return end;  // the loop's end waits for whoever reads standard output
   } catch (const Error& error) {
-    throw RunFailure(error.kind(), error.what(), folder);
+    failure.emplace(error.kind(), error.what(), folder);
   } catch (const std::bad_alloc&) {
-    throw RunFailure(ErrorKind::kPreflight,
-                     "out of memory; `frugal train ... --dry-run` shows what the run needs",
-                     folder);
+    failure.emplace(ErrorKind::kPreflight,
+                    "out of memory; `frugal train ... --dry-run` shows what the run needs", folder);
   } catch (const std::exception& error) {
-    throw RunFailure(ErrorKind::kInternal, error.what(), folder);
+    failure.emplace(ErrorKind::kInternal, error.what(), folder);
   }
+  if (loop) loop->let_console_finish();
+  failed(*failure);
+  throw *failure;
 }
 
 }  // namespace frugal

@@ -1,11 +1,13 @@
 // The main job: from a config to a trained model, through any number of starts.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "comm/process_group.h"
 #include "trainer/config/config.h"
 #include "trainer/data/tokenizer.h"
+#include "trainer/engine/run_folder.h"
 
 namespace frugal {
 
@@ -37,11 +39,15 @@ enum class TrainingEnd {
   kStopped,   // a signal; a checkpoint holds everything
 };
 
+// Told of this rank's failure while its streams still run and may wait for peers that will never
+// answer: ends the job, or wakes them (ProcessGroup::abort).
+using FailureHandler = std::function<void(const RunFailure& failure)>;
+
 // One rank's part. Collective. Rank 0 writes the run folder (README, "Run folder"). Resumes as
 // checkpoint.resume says. Throws Error(kUsage): ranks with another config or other data on some
 // rank, folder in use; kPreflight: too little memory; kData: unusable data or checkpoint, also when
 // a checkpoint asked for by a signal could not be written; kDiverged; kCommunication.
 TrainingEnd train(const TrainingRun& run, std::unique_ptr<ProcessGroup> world,
-                  const RankPlace& place);
+                  const RankPlace& place, const FailureHandler& failed);
 
 }  // namespace frugal

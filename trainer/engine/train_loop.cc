@@ -82,6 +82,10 @@ void TrainLoop::say(std::string_view line) {
   }
 }
 
+void TrainLoop::let_console_finish() {
+  if (metrics_) metrics_->let_console_finish();
+}
+
 void TrainLoop::open_data() {
   train_data_ = make_loader(loader_options(run_, config_.data.train));
   if (config_.eval.interval == 0) return;
@@ -99,14 +103,13 @@ void TrainLoop::open_data() {
 }
 
 void TrainLoop::resume() {
-  const std::string from = checkpoint_to_resume(config_.checkpoint, facts_.root, mesh_.world(),
+  const std::string from = checkpoint_to_resume(config_, facts_, mesh_.world(),
                                                 [this](std::string_view line) { say(line); });
   if (from.empty()) {
     model_->initialize(config_.seed);
     return;
   }
   const CheckpointReader reader(from);
-  check_identity(reader, config_, facts_);
   progress_ = load_checkpoint(reader, *model_);
   saved_step_ = config_.checkpoint.resume == "auto" ? progress_.step : -1;
   std::string line = fmt::format("resumed at step {} from {}", progress_.step, from);
@@ -180,8 +183,9 @@ TrainingEnd TrainLoop::run() {
                     progress_.tokens, folder_.path()));
     return TrainingEnd::kFinished;
   }
-  say(fmt::format("stopped at step {} as a signal asked; the same command goes on from there",
-                  progress_.step));
+  const bool by_itself = config_.checkpoint.resume == "auto";
+  say(fmt::format("stopped at step {} as a signal asked; the same command {}goes on from there",
+                  progress_.step, by_itself ? "" : "with checkpoint.resume=auto "));
   return TrainingEnd::kStopped;
 }
 

@@ -21,6 +21,8 @@ class TrainLoop {
   // Opens everything and resumes. Collective.
   TrainLoop(const TrainingRun& run, DeviceMesh& mesh, const RankPlace& place, RunFolder& folder);
   TrainingEnd run();
+  // Before the process ends without unwinding: gives what was said a second to reach the console.
+  void let_console_finish();
 
  private:
   using Clock = std::chrono::steady_clock;

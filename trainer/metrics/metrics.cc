@@ -1,5 +1,6 @@
 #include "trainer/metrics/metrics.h"
 
+#include <chrono>
 #include <filesystem>
 
 #include "fmt/format.h"
@@ -141,6 +142,10 @@ void MetricsWriter::say(std::string_view line) {
   impl_->log.append(line);
   impl_->log.append("\n");
   impl_->tell_problem();
+}
+
+void MetricsWriter::let_console_finish() {
+  impl_->console.finish(std::chrono::seconds(1));
 }
 
 }  // namespace frugal

@@ -56,6 +56,7 @@ class MetricsWriter {
   void sample(std::int64_t step, std::string_view prompt,
               std::string_view text);  // console, samples/step-XXXXXXXX.txt, TensorBoard
   void say(std::string_view line);     // console and log.txt
+  void let_console_finish();           // waits until the console has it, at most a second
 
  private:
   struct Impl;

@@ -1,6 +1,7 @@
 // Lines on standard output that nobody has to wait for.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <string>
@@ -22,14 +23,16 @@ class StandardOutput {
 
   // Adds the line's end. Returns at once; lines keep their order.
   void say(std::string_view line);
+  // Waits until everything is written, for so long at most.
+  void finish(std::chrono::milliseconds limit);
 
  private:
   void write_lines();
 
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable changed_, written_;
   std::string waiting_;
-  bool closing_ = false;
+  bool writing_ = false, closing_ = false;
   std::thread writer_;
 };
 

@@ -28,6 +28,10 @@ struct ModelDimensions {
   bool tied = false;
   bool attention_bias = false, mlp_bias = false;
   bool recompute = false;
+  // Of one chunk of the head's tokens. Every chunk reads the weight and reads and writes its
+  // gradient: enough that the products take far longer than that, and no more, for they are part of
+  // the peak of memory.
+  std::int64_t chunk_logits = std::int64_t{1} << 25;
   int tensor_size = 1, tensor_rank = 0;
 
   std::int64_t local_tokens() const {

@@ -11,17 +11,9 @@
 #include "trainer/model/param_store.h"
 
 namespace frugal {
-namespace {
-
-// Every chunk reads the weight and reads and writes its gradient: enough tokens that the products
-// take far longer than that, and no more, for a chunk's logits are part of the peak of memory.
-constexpr std::int64_t kChunkElements = std::int64_t{1} << 25;
-constexpr std::int64_t kSmallestChunk = 16;
-
-}  // namespace
 
 std::int64_t HeadLayer::chunk_tokens() const {
-  const std::int64_t most = std::max(kSmallestChunk, kChunkElements / dims_.vocab_rows());
+  const std::int64_t most = std::max(std::int64_t{1}, dims_.chunk_logits / dims_.vocab_rows());
   const std::int64_t chunks = (dims_.tokens + most - 1) / most;
   return (dims_.tokens + chunks - 1) / chunks;  // chunks alike
 }
