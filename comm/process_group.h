@@ -61,7 +61,7 @@ class ProcessGroup {
   // those split from it throw, on every member, so that whoever unwinds finds no stream that waits
   // for ever; run_ranks_as_threads ends with the first `why`. A rank that is a process does
   // nothing: World::abort ends it with its streams. Safe from any thread, more than once.
-  virtual void abort(std::exception_ptr) {}
+  virtual void abort(const std::exception_ptr&) {}
 };
 
 }  // namespace frugal

@@ -184,7 +184,7 @@ class ThreadGroup final : public CollectiveGroup {
     if (group == nullptr) return nullptr;
     return std::make_unique<ThreadGroup>(std::move(group), rank);
   }
-  void abort(std::exception_ptr why) override { shared_->abort(why); }
+  void abort(const std::exception_ptr& why) override { shared_->abort(why); }
 
  protected:
   void transfer(std::span<const ByteTransfer> transfers, const char* what) override {
