@@ -34,7 +34,8 @@ class Exchange {
     std::unique_lock lock(mutex_);
     try {
       check(what);
-      for (const ByteTransfer& t : transfers) post(posted.emplace_back(t, rank), lock, what);
+      for (const ByteTransfer& t : transfers)
+        post(posted.emplace_back(Posted{t, rank}), lock, what);
       wait(rank, lock, [&] {
         return failure_ ||
                (!any(posted, Posted::State::kWaiting) && !any(posted, Posted::State::kCopying));

@@ -69,7 +69,7 @@ void tree_sum_piece(T* out, const T* parts, std::int64_t stride, std::int64_t ro
                   [&](std::int64_t i, auto lanes) { store(load(row + i, lanes), to + i, lanes); });
       for (std::int64_t done = r + 1; done % 2 == 0; done /= 2) merge();
     }
-    while (depth > 1) merge();
+    while (depth > 1) merge();  // NOLINT(bugprone-infinite-loop): merge() lowers depth
     for_vectors(0, size, [&](std::int64_t i, auto lanes) {
       store(load(sums[0] + i, lanes), out + begin + i, lanes);
     });

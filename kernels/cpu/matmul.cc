@@ -60,7 +60,8 @@ struct Compiled {
 };
 
 // stored_columns: elements from one stored row to the next.
-memory::desc matrix(memory::dims sizes, DType dtype, bool transposed, std::int64_t stored_columns) {
+memory::desc matrix(const memory::dims& sizes, DType dtype, bool transposed,
+                    std::int64_t stored_columns) {
   const auto strides =
       transposed ? memory::dims{1, stored_columns} : memory::dims{stored_columns, 1};
   return {sizes, type_of(dtype), strides};

@@ -17,13 +17,13 @@
 namespace frugal {
 
 struct OpTable {
-#define OP(name) decltype(&ops::name) name;
+#define OP(name) decltype(&ops::name) name;  // NOLINT(bugprone-macro-parentheses)
 #include "kernels/ops/op_list.inc"
 #undef OP
 };
 
-#define OP(name) decltype(ops::name) name;
-namespace ref {  // plain loops: the definition, called by tests only
+#define OP(name) decltype(ops::name) name;  // NOLINT(bugprone-macro-parentheses)
+namespace ref {
 #include "kernels/ops/op_list.inc"
 }
 namespace cpu {

@@ -121,7 +121,7 @@ stored::PartRef write_part(FileOps& files, const std::string& directory, int ran
     write_data_file(out, *part.mutable_files(i), slice);
     slice += part.files(i).pieces_size();
   }
-  const stored::PartRef ref = write_message(files, directory + "/" + part_name(rank), part);
+  stored::PartRef ref = write_message(files, directory + "/" + part_name(rank), part);
   check_system(files.sync_directory(directory), directory, "write");
   return ref;
 }

@@ -273,6 +273,7 @@ std::string to_text(const std::string& value) {
   }
   return out + "\"";
 }
+// NOLINTNEXTLINE(performance-unnecessary-value-param): a key refers to a value that may change
 std::string to_text(DataSourceConfig value) {
   std::string out;
   for (const SourceKey& key : source_keys()) {

@@ -117,12 +117,12 @@ class TreeBuilder : public YAML::EventHandler {
     } else if (!parent.key) {
       parent.key = std::move(node);
     } else {
-      add_entry(parent.node, std::move(*parent.key), std::move(node));
+      add_entry(parent.node, *parent.key, std::move(node));
       parent.key.reset();
     }
   }
 
-  void add_entry(Node& map, Node key, Node value) {
+  void add_entry(Node& map, const Node& key, Node value) {
     if (key.kind != Node::Kind::kScalar) {
       problems_.add(key.at, "a key must be a name");
       return;

@@ -29,6 +29,7 @@ bool equal(const T& a, const T& b) {
   return a == b;
 }
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): a key refers to a config that may change
 void expect_equal(Config a, Config b) {
   for (const config::Key& key : config::keys()) {
     const bool same = std::visit(
