@@ -62,7 +62,7 @@ class Builder {
     const int m = states_[static_cast<std::size_t>(rank)].inputs;
     if (rank == ranks_ - 1)
       return forward_done_[static_cast<std::size_t>(rank)][static_cast<std::size_t>(m)];
-    const auto& after = input_done_[static_cast<std::size_t>(rank + 1)];
+    const auto& after = input_done_[static_cast<std::size_t>(rank) + 1];
     return m < static_cast<int>(after.size()) ? after[static_cast<std::size_t>(m)] + costs_.transfer
                                               : kNever;
   }
