@@ -8,12 +8,13 @@ cd "$(dirname "$0")/.."
 config=configs/kjv-llama.yaml
 steps=$(sed -n 's/^train:.*steps: *\([0-9]*\).*/\1/p' "$config")
 run=${DEMO_DIR:-runs}/kjv-llama
+layout="parallelism.data=1 parallelism.pipeline=2 parallelism.tensor=2"
 job=
 say() { printf '\n[%4ds] demo: %s\n' "$SECONDS" "$*"; }
 
 # Starts the training as a job of its own; $job is its mpirun, which passes signals on to the ranks.
 start() {
-  launch/local.sh 4 "$config" run.dir="${run%/*}" &
+  launch/local.sh 4 "$config" run.dir="${run%/*}" $layout &  # unquoted: three words
   job=$!
 }
 # Sets code to what the training ended with.
@@ -23,7 +24,7 @@ interrupted() {
   if [[ -n $job ]]; then
     kill -USR1 "$job" 2>/dev/null || true
     wait "$job" || true
-    say "interrupted; the run is in $run, launch/local.sh 4 $config run.dir=${run%/*} goes on"
+    say "interrupted; the run is in $run, launch/local.sh 4 $config run.dir=${run%/*} $layout goes on"
   fi
   exit 130
 }
@@ -45,7 +46,7 @@ if [[ -d "$run" ]]; then
   say "an earlier run is now in $aside"
 fi
 say "what the run will need"
-build/release/frugal train "$config" --dry-run run.dir="${run%/*}" parallelism.data=1
+build/release/frugal train "$config" --dry-run run.dir="${run%/*}" $layout
 
 say "training on 4 ranks; at step $((steps / 2)) of $steps it gets a signal to stop"
 begin=$SECONDS
@@ -78,6 +79,6 @@ cat <<END
   samples         $run/samples
   checkpoints     $run/checkpoints; build/release/frugal checkpoint inspect $(ls -d "$run"/checkpoints/step-* | tail -n 1)
   text, tokens    data/kjv
-  go on           launch/local.sh 4 $config run.dir=${run%/*} train.steps=$((2 * steps))
+  go on           launch/local.sh 4 $config run.dir=${run%/*} $layout train.steps=$((2 * steps))
 END
 [[ -n $bits ]] && awk -v bits="$bits" 'BEGIN { exit !(bits < 1.9) }' || { say "expected less than 1.9 bits per byte"; exit 1; }
