@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 status=0
-mapfile -t sources < <(git ls-files --cached --others --exclude-standard '*.h' '*.cc')
+mapfile -t sources < <(git ls-files --cached --others --exclude-standard '*.h' '*.cc' '*.cu')
 clang-format -n -Werror "${sources[@]}" || status=1
 python3 scripts/check_includes.py || status=1
 python3 scripts/check_sizes.py || status=1

@@ -45,6 +45,7 @@ FENCES = [
     (r"^nccl.*\.h$", ["comm/nccl/"]),
     (r"^(cuda|cublas|cudnn|curand|nvtx3/|nvrtc).*", ["kernels/cuda/", "comm/nccl/"]),
     (r"^(dnnl|oneapi/dnnl).*", ["kernels/cpu/matmul", "tests/bench/matmul"]),
+    (r"^boost/.*", ["kernels/cuda/emulation/"]),
     (r"^yaml-cpp/.*", ["trainer/config/"]),
     (r"(^google/protobuf/.*|\.pb\.h$)", ["trainer/checkpoint/", "trainer/metrics/"]),
 ]

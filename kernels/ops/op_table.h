@@ -23,6 +23,7 @@ struct OpTable {
 };
 
 #define OP(name) decltype(ops::name) name;  // NOLINT(bugprone-macro-parentheses)
+// Plain loops: the definition, called by tests only.
 namespace ref {
 #include "kernels/ops/op_list.inc"
 }
@@ -30,11 +31,12 @@ namespace cpu {
 #include "kernels/ops/op_list.inc"
 extern const OpTable table;
 }  // namespace cpu
-#undef OP
 namespace cu {
+#include "kernels/ops/op_list.inc"
 // Null when this binary was built without CUDA (kernels/cuda/unavailable.cc).
 const OpTable* table();
 }  // namespace cu
+#undef OP
 
 // The table of the stream's device. The CPU's serves planning streams too: its ops only enqueue,
 // and tell what memory they keep. For a planning stream of another device, which may not be there,

@@ -14,8 +14,8 @@ set(FRUGAL_SANITIZER "" CACHE STRING "address (with undefined), thread, or empty
 
 # No -ffast-math and no contraction: the bits of a sum are part of the contract (D1, D2).
 # -Wno-restrict: GCC 12 reports overlaps in std::string's operator+ that cannot happen.
-add_compile_options(-Wall -Wextra -Wpedantic -Werror -Wno-missing-field-initializers -Wno-restrict
-                    -ffp-contract=off -fno-math-errno)
+add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic;-Werror;-Wno-missing-field-initializers;-Wno-restrict;\
+-ffp-contract=off;-fno-math-errno>")
 if(FRUGAL_SANITIZER STREQUAL "address")
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
   add_link_options(-fsanitize=address,undefined)

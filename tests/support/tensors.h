@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <cstring>
+#include <memory>
+#include <new>
 #include <vector>
 
 #include "kernels/core/rng.h"
@@ -10,13 +12,14 @@
 
 namespace frugal::test {
 
-// Owns its memory; poisoned (NaN, or large negative integers) until filled.
+// Owns its memory; poisoned (NaN, or large negative integers) until filled. Exactly as large as the
+// tensor, so that AddressSanitizer sees its ends.
 class Owned {
  public:
   Owned(Shape shape, DType dtype) : tensor_{nullptr, shape, dtype, {}} {
-    bytes_.assign(tensor_.bytes() + 64, std::byte{0xff});
-    const auto address = reinterpret_cast<std::uintptr_t>(bytes_.data());
-    tensor_.data = bytes_.data() + (64 - address % 64) % 64;
+    bytes_.reset(static_cast<std::byte*>(::operator new(tensor_.bytes(), kAligned)));
+    std::memset(bytes_.get(), 0xff, tensor_.bytes());
+    tensor_.data = bytes_.get();
   }
   Owned(const Owned&) = delete;
   Owned& operator=(const Owned&) = delete;
@@ -42,8 +45,13 @@ class Owned {
   std::vector<std::byte> bits() const { return {tensor_.data, tensor_.data + tensor_.bytes()}; }
 
  private:
+  static constexpr std::align_val_t kAligned{64};
+  struct Free {
+    void operator()(std::byte* memory) const { ::operator delete(memory, kAligned); }
+  };
+
   Tensor tensor_;
-  std::vector<std::byte> bytes_;
+  std::unique_ptr<std::byte, Free> bytes_;
 };
 
 inline Owned random_tensor(Shape shape, DType dtype, std::uint64_t key, float scale = 1.0F,

@@ -1,0 +1,41 @@
+// From an op to its kernel.
+#pragma once
+
+#include <string_view>
+
+#include "kernels/core/check.h"
+#include "kernels/core/stream.h"
+#include "kernels/cuda/device/language.h"
+
+namespace frugal::cu {
+
+struct LaunchShape {
+  std::int64_t blocks_x = 1, blocks_y = 1;
+  int threads = 256;  // of a block
+  std::size_t shared_bytes = 0;
+};
+
+// Enqueues the kernel; a grid without blocks is nothing to do. name: the op, for messages. Throws
+// Error(kInternal) when the device refuses the launch.
+template <class... Parameters, class... Arguments>
+void launch(Stream& stream, std::string_view name, const LaunchShape& shape,
+            void (*kernel)(Parameters...), const Arguments&... arguments) {
+  if (shape.blocks_x == 0 || shape.blocks_y == 0 || stream.planning()) return;
+  FRUGAL_CHECK(shape.blocks_x < (std::int64_t{1} << 31) && shape.blocks_y < 65536, name,
+               ": a grid of ", shape.blocks_x, " x ", shape.blocks_y, " blocks");
+  const dim3 blocks{static_cast<unsigned>(shape.blocks_x), static_cast<unsigned>(shape.blocks_y),
+                    1};
+  const auto threads = static_cast<unsigned>(shape.threads);
+#ifdef __CUDACC__
+  kernel<<<blocks, threads, shape.shared_bytes,
+           static_cast<cudaStream_t>(stream.native_handle())>>>(arguments...);
+  const cudaError_t error = cudaGetLastError();
+  FRUGAL_CHECK(error == cudaSuccess, name, ": ", cudaGetErrorString(error));
+#else
+  stream.run_host([=] {
+    emulation::run_grid({name, blocks, threads, shape.shared_bytes}, [&] { kernel(arguments...); });
+  });
+#endif
+}
+
+}  // namespace frugal::cu
