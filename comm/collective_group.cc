@@ -27,6 +27,12 @@ Tensor flat(const Tensor& t) {
   return t.reshape({t.numel()});
 }
 
+// What a rank of threads or MPI can send and receive.
+void require_host(const ConstTensor& t, const char* what) {
+  FRUGAL_CHECK(on_host(t.device), what, ": ranks that are threads or MPI processes exchange ",
+               "host memory only, and this tensor lies on a GPU");
+}
+
 // out_N (=) = the rows of parts_RN reduced in row order along the fixed tree. out may be row 0.
 void reduce_rows(const Tensor& out_N, const Tensor& parts_RN, ReduceOp op) {
   const auto stream = make_stream({}, "reduce");
@@ -146,6 +152,7 @@ void CollectiveGroup::send_to_all(const Tensor& inout, int root, const char* wha
 
 void CollectiveGroup::all_reduce(Tensor inout, ReduceOp op, Stream& stream) {
   if (size() == 1 || inout.numel() == 0) return;
+  require_host(inout, "all_reduce");
   stream.run_host([=, this, all = flat(inout)] {
     if (all.bytes() <= kSmallBytes) return reduce_small(all, op);
     const std::int64_t step = kPieceBytes / static_cast<std::int64_t>(size_of(all.dtype));
@@ -166,6 +173,9 @@ void CollectiveGroup::all_gather(ConstTensor shard, Tensor full, Stream& stream)
   FRUGAL_CHECK(full.numel() == shard.numel() * size() && full.dtype == shard.dtype,
                "all_gather of ", to_string(shard.shape), " over ", size(), " ranks into ",
                to_string(full.shape));
+  if (size() == 1) return ops::copy(stream, flat(full), shard.reshape({shard.numel()}));
+  require_host(shard, "all_gather");
+  require_host(full, "all_gather");
   stream.run_host([=, this, all = flat(full)] {
     std::vector<Tensor> parts;
     for (int r = 0; r < size(); ++r)
@@ -180,6 +190,9 @@ void CollectiveGroup::reduce_scatter(ConstTensor full, Tensor shard, ReduceOp op
   FRUGAL_CHECK(full.numel() == shard.numel() * size() && full.dtype == shard.dtype,
                "reduce_scatter of ", to_string(full.shape), " over ", size(), " ranks into ",
                to_string(shard.shape));
+  if (size() == 1) return ops::copy(stream, flat(shard), full.reshape({full.numel()}));
+  require_host(full, "reduce_scatter");
+  require_host(shard, "reduce_scatter");
   // Parts are only read by sends.
   const Tensor all{const_cast<std::byte*>(full.data), {full.numel()}, full.dtype, full.device};
   stream.run_host([=, this, own = flat(shard)] {
@@ -203,6 +216,9 @@ void CollectiveGroup::all_to_all(ConstTensor send, Tensor recv,
   FRUGAL_CHECK(
       static_cast<int>(out_rows.size()) == size() && static_cast<int>(in_rows.size()) == size(),
       "all_to_all needs one row count per rank");
+  if (size() == 1) return ops::copy(stream, recv.slice(0, in_rows[0]), send.slice(0, out_rows[0]));
+  require_host(send, "all_to_all");
+  require_host(recv, "all_to_all");
   stream.run_host([=, this] {
     const std::size_t row = std::max(row_bytes(send), row_bytes(recv));
     auto* from = const_cast<std::byte*>(send.data);  // only read by a send
@@ -227,6 +243,8 @@ void CollectiveGroup::all_to_all(ConstTensor send, Tensor recv,
 }
 
 void CollectiveGroup::broadcast(Tensor inout, int root, Stream& stream) {
+  if (size() == 1) return;
+  require_host(inout, "broadcast");
   stream.run_host([=, this] { send_to_all(inout, root, "broadcast"); });
 }
 
@@ -234,6 +252,7 @@ void CollectiveGroup::exchange(std::span<const PeerTransfer> transfers, Stream& 
   std::vector<ByteTransfer> bytes;
   for (const PeerTransfer& t : transfers) {
     FRUGAL_CHECK(t.peer != rank(), "exchange with oneself");
+    require_host(t.tensor, "exchange");
     const bool send = t.kind == PeerTransfer::Kind::kSend;
     bytes.push_back({send ? ByteTransfer::Kind::kSend : ByteTransfer::Kind::kRecv, t.tensor.data,
                      t.tensor.bytes(), t.peer});

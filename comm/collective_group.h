@@ -17,7 +17,8 @@ struct ByteTransfer {
   int peer;
 };
 
-// Collectives in terms of one primitive: transfer(). Enqueues closures with Stream::run_host.
+// Collectives in terms of one primitive: transfer(). Enqueues closures with Stream::run_host. Among
+// several ranks tensors must lie on the host: others are refused.
 class CollectiveGroup : public ProcessGroup {
  public:
   void all_reduce(Tensor inout, ReduceOp op, Stream& stream) final;

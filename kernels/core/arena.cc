@@ -17,6 +17,10 @@ Arena Arena::counting(Device device) {
   return Arena(device);
 }
 
+Arena Arena::host_side(Device, std::size_t bytes) {
+  return {{}, bytes};
+}
+
 Arena::Arena(Arena&& other) noexcept
     : device_(other.device_),
       block_(std::exchange(other.block_, nullptr)),
@@ -37,6 +41,11 @@ Tensor Arena::allocate(std::string_view name, Shape shape, DType dtype) {
   }
   used_ += bytes;
   return out;
+}
+
+Tensor Arena::mirror(std::string_view name, const Tensor& t) {
+  FRUGAL_CHECK(on_host(device_), "mirrors lie on the host");
+  return on_host(t.device) ? t : allocate(name, t.shape, t.dtype);
 }
 
 }  // namespace frugal

@@ -21,6 +21,8 @@ class Arena {
   Arena(Device device, std::size_t bytes);
   // Hands out null tensors and only adds up: the same code that runs the model plans its memory.
   static Arena counting(Device device);
+  // Host memory that copies to and from device go through (today ordinary memory for every device).
+  static Arena host_side(Device device, std::size_t bytes);
 
   Arena(Arena&& other) noexcept;
   Arena& operator=(Arena&&) = delete;
@@ -29,6 +31,10 @@ class Arena {
 
   // A zero-filled tensor. Throws Error(kInternal) when the plan was too small.
   Tensor allocate(std::string_view name, Shape shape, DType dtype);
+  // Of a host_side() arena, or one that counts for it: where the host reads and writes what t
+  // holds. t itself where that lies on the host, otherwise a tensor alike; ops::copy goes between
+  // the two.
+  Tensor mirror(std::string_view name, const Tensor& t);
   std::size_t used() const { return used_; }  // bytes
   bool is_counting() const { return block_ == nullptr; }
   Device device() const { return device_; }

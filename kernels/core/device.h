@@ -12,4 +12,9 @@ struct Device {
   bool operator==(const Device&) const = default;
 };
 
+// Whether ordinary code may touch the memory of device.
+constexpr bool on_host(Device device) {
+  return device.type == DeviceType::kCpu;
+}
+
 }  // namespace frugal

@@ -152,6 +152,13 @@ void reduce_integer_rows(const Tensor& out, const ConstTensor& parts, const Comb
   });
 }
 
+void copy_bytes(const Tensor& out, const ConstTensor& x) {
+  const auto bytes = static_cast<std::int64_t>(out.bytes());
+  parallel_blocks(bytes, 4 * kElementBlock, [&](std::int64_t begin, std::int64_t end) {
+    std::memmove(out.data + begin, x.data + begin, static_cast<std::size_t>(end - begin));
+  });
+}
+
 template <class T>
 void fill_with(const Tensor& out, T value) {
   T* to = out.as<T>();
@@ -171,13 +178,14 @@ void cast(Stream& stream, Tensor out, ConstTensor x) {
   stream.run_host([=] {
     if (out.dtype != x.dtype) {
       HWY_DYNAMIC_DISPATCH(convert)(out, x);
-      return;
+    } else {
+      copy_bytes(out, x);
     }
-    const auto bytes = static_cast<std::int64_t>(out.bytes());
-    parallel_blocks(bytes, 4 * kElementBlock, [&](std::int64_t begin, std::int64_t end) {
-      std::memmove(out.data + begin, x.data + begin, static_cast<std::size_t>(end - begin));
-    });
   });
+}
+
+void copy(Stream& stream, Tensor out, ConstTensor x) {
+  stream.run_host([=] { copy_bytes(out, x); });
 }
 
 void fill(Stream& stream, Tensor out, float value) {

@@ -21,26 +21,45 @@ void ArgumentCheck::reject(const std::string& why) const {
   fail_check(__FILE__, __LINE__, op_, why);
 }
 
+void ArgumentCheck::has_shape(const char* name, const ConstTensor& t, const Shape& shape) const {
+  if (t.shape == shape) return;
+  reject(concat(name, " is ", Described{t}, ", its shape must be ", to_string(shape)));
+}
+
+void ArgumentCheck::has_dtype(const char* name, const ConstTensor& t,
+                              std::initializer_list<DType> dtypes) const {
+  if (std::find(dtypes.begin(), dtypes.end(), t.dtype) != dtypes.end()) return;
+  std::string allowed;
+  for (const DType dtype : dtypes) allowed += concat(allowed.empty() ? "" : " or ", name_of(dtype));
+  reject(concat(name, " is ", Described{t}, ", its dtype must be ", allowed));
+}
+
+void ArgumentCheck::has_memory(const char* name, const ConstTensor& t) const {
+  require(t.data != nullptr || t.numel() == 0 || stream_.planning(), name, " (", Described{t},
+          ") has no memory");
+}
+
 void ArgumentCheck::tensor(const char* name, const ConstTensor& t, const Shape& shape,
                            std::initializer_list<DType> dtypes) const {
-  if (t.shape != shape) {
-    reject(concat(name, " is ", Described{t}, ", its shape must be ", to_string(shape)));
-  }
+  has_shape(name, t, shape);
   elements(name, t, shape.numel(), dtypes);
 }
 
 void ArgumentCheck::elements(const char* name, const ConstTensor& t, std::int64_t count,
                              std::initializer_list<DType> dtypes) const {
   require(t.numel() == count, name, " is ", Described{t}, ", it must have ", count, " elements");
-  if (std::find(dtypes.begin(), dtypes.end(), t.dtype) == dtypes.end()) {
-    std::string allowed;
-    for (const DType dtype : dtypes)
-      allowed += concat(allowed.empty() ? "" : " or ", name_of(dtype));
-    reject(concat(name, " is ", Described{t}, ", its dtype must be ", allowed));
-  }
+  has_dtype(name, t, dtypes);
   require(t.device == stream_.device(), name, " is not on the stream's device");
-  require(t.data != nullptr || count == 0 || stream_.planning(), name, " (", Described{t},
-          ") has no memory");
+  has_memory(name, t);
+}
+
+void ArgumentCheck::moved(const char* name, const ConstTensor& t, const Shape& shape,
+                          DType dtype) const {
+  has_shape(name, t, shape);
+  has_dtype(name, t, {dtype});
+  require(on_host(t.device) || t.device == stream_.device(), name,
+          " is neither on the stream's device nor on the host");
+  has_memory(name, t);
 }
 
 void ArgumentCheck::rank(const char* name, const ConstTensor& t, int rank) const {

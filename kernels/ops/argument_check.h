@@ -22,6 +22,9 @@ class ArgumentCheck {
   // The same for an op that takes its elements in a row, whatever the shape.
   void elements(const char* name, const ConstTensor& t, std::int64_t count,
                 std::initializer_list<DType> dtypes) const;
+  // For an op that moves bytes: t has exactly this shape and dtype, is on the stream's device or on
+  // the host, and has memory as above.
+  void moved(const char* name, const ConstTensor& t, const Shape& shape, DType dtype) const;
   void rank(const char* name, const ConstTensor& t, int rank) const;
   template <class... Parts>
   void require(bool condition, const Parts&... parts) const {
@@ -29,6 +32,9 @@ class ArgumentCheck {
   }
 
  private:
+  void has_shape(const char* name, const ConstTensor& t, const Shape& shape) const;
+  void has_dtype(const char* name, const ConstTensor& t, std::initializer_list<DType> dtypes) const;
+  void has_memory(const char* name, const ConstTensor& t) const;
   [[noreturn]] void reject(const std::string& why) const;
 
   const Stream& stream_;

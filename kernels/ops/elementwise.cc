@@ -31,6 +31,14 @@ void cast(Stream& stream, Tensor out, ConstTensor x) {
   op_table(stream).cast(stream, out, x);
 }
 
+void copy(Stream& stream, Tensor out, ConstTensor x) {
+  const ArgumentCheck check(stream, "copy");
+  check.moved("out", out, x.shape, x.dtype);
+  check.moved("x", x, x.shape, x.dtype);
+  if (out.data == x.data || x.numel() == 0) return;
+  op_table(stream).copy(stream, out, x);
+}
+
 void fill(Stream& stream, Tensor out, float value) {
   const ArgumentCheck check(stream, "fill");
   check.elements("out", out, out.numel(), {DType::kF32, DType::kBF16, DType::kI32, DType::kU8});

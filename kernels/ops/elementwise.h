@@ -31,6 +31,12 @@ void add(Stream& stream, Tensor out, ConstTensor a, ConstTensor b);
 // out = x in another float dtype (f32 <-> bf16), round to nearest even; the same dtype copies.
 void cast(Stream& stream, Tensor out, ConstTensor x);
 
+// out = x byte for byte: same shape and dtype, any dtype. Each may lie on the stream's device or on
+// the host (on the CPU that is the same); REQUIRES: no overlap, except that out may be x itself,
+// and then nothing is done. As every op it only enqueues: host memory must stay valid and untouched
+// until the stream has passed the call, and what arrives on the host may be read from then on.
+void copy(Stream& stream, Tensor out, ConstTensor x);
+
 // Every element = value (f32, bf16) or the integer nearest to it (i32, u8).
 void fill(Stream& stream, Tensor out, float value);
 

@@ -31,6 +31,12 @@ void cast(Stream& stream, Tensor out, ConstTensor x) {
   });
 }
 
+void copy(Stream& stream, Tensor out, ConstTensor x) {
+  stream.run_host([=] {
+    for (std::size_t i = 0; i < x.bytes(); ++i) out.data[i] = x.data[i];
+  });
+}
+
 void fill(Stream& stream, Tensor out, float value) {
   stream.run_host([=] {
     for (std::int64_t i = 0; i < out.numel(); ++i) {

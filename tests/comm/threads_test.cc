@@ -29,6 +29,32 @@ TEST(ThreadGroup, Conformance) {
   }
 }
 
+// Before anything is exchanged, so that nobody waits for the rank that was refused.
+TEST(ThreadGroup, ADevicesMemoryIsRefused) {
+  run_ranks_as_threads(2, [&](std::unique_ptr<ProcessGroup> world) {
+    const Device gpu{DeviceType::kCuda, 0};
+    const auto stream = make_stream({}, "test");
+    const Tensor x{nullptr, {4}, DType::kF32, gpu}, all{nullptr, {8}, DType::kF32, gpu};
+    const std::vector<PeerTransfer> transfers{{PeerTransfer::Kind::kSend, x, 1 - world->rank()}};
+    const std::vector<std::int64_t> rows(2, 2);
+    const std::vector<std::function<void()>> calls{
+        [&] { world->all_reduce(x, ReduceOp::kSum, *stream); },
+        [&] { world->all_gather(x, all, *stream); },
+        [&] { world->reduce_scatter(all, x, ReduceOp::kSum, *stream); },
+        [&] { world->all_to_all(x, x, rows, rows, *stream); },
+        [&] { world->broadcast(x, 0, *stream); },
+        [&] { world->exchange(transfers, *stream); }};
+    for (const auto& call : calls) {
+      try {
+        call();
+        throw std::runtime_error("accepted");
+      } catch (const Error& error) {
+        if (std::string_view(error.what()).find("lies on a GPU") == std::string_view::npos) throw;
+      }
+    }
+  });
+}
+
 TEST(ThreadGroup, AFailingRankWakesTheOthers) {
   try {
     run_ranks_as_threads(3, [](std::unique_ptr<ProcessGroup> world) {

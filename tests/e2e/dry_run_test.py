@@ -39,7 +39,10 @@ class DryRun(TestCase):
                 self.assert_says(result, "layout: ", "predicted bubble: ")
 
     def test_plans_need_no_gpu_but_trainings_do(self):
-        self.assertEqual(self.train("--dry-run", "device=cuda").code, 0)
+        on_gpu, on_cpu = self.train("--dry-run", "device=cuda"), self.train("--dry-run", "device=cpu")
+        self.assert_code(0, on_gpu)
+        self.assertRegex(on_gpu.text, r"total +host\n")  # memory beside the GPU
+        self.assertRegex(on_cpu.text, r"total\n")
         self.assert_fails(self.train("device=cuda"), 3, "no CUDA backend", "set device: cpu")
 
 

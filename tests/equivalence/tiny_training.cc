@@ -10,6 +10,7 @@
 #include "comm/world.h"
 #include "kernels/core/rng.h"
 #include "kernels/core/threads.h"
+#include "kernels/ops/elementwise.h"
 #include "trainer/checkpoint/box.h"
 #include "trainer/engine/checkpointing.h"
 
@@ -31,6 +32,14 @@ void place(std::map<std::string, Words>& tensors, const TensorSlice& slice) {
           words[static_cast<std::size_t>(to + i)] = word;
         }
       });
+}
+
+// What lies in a tensor of the model's device.
+std::vector<std::byte> bytes_of(const RankModel& model, const Tensor& tensor) {
+  std::vector<std::byte> out(tensor.bytes());
+  ops::copy(model.compute(), {out.data(), tensor.shape, tensor.dtype, {}}, tensor);
+  model.compute().synchronize();
+  return out;
 }
 
 // The first element that both hold with different bits; -1 if none.
@@ -127,17 +136,21 @@ BatchSource tiny_batches(const Config& config, std::int64_t step) {
 
 std::map<std::string, Words> tensors_of(const RankModel& model) {
   std::map<std::string, Words> out;
-  for (const TensorRun& run : model.state_runs(false)) {
+  for (TensorRun& run : model.state_runs(false)) {
+    auto bytes = bytes_of(model, run.local);
+    run.local = {bytes.data(), run.local.shape, run.local.dtype, {}};
     for (const TensorSlice& slice : slices_of_run(run)) place(out, slice);
   }
   const ParamStore& params = model.params();
   for (ParamId id = 0; id < params.size(); ++id) {
     const ParamSpec& spec = params.entry(id).spec;
     if (spec.valid.numel() == 0) continue;
+    const Tensor weight = params.weight(id).slice(0, spec.valid[0]);
+    auto bytes = bytes_of(model, weight);
     place(out, {.name = "weight/" + spec.name,
                 .global = spec.global,
                 .offset = spec.offset,
-                .local = params.weight(id).slice(0, spec.valid[0])});
+                .local = {bytes.data(), weight.shape, weight.dtype, {}}});
   }
   return out;
 }
@@ -146,7 +159,7 @@ Outcome train_rank(const Config& config, std::unique_ptr<ProcessGroup> world, co
   const auto& p = config.parallelism;
   set_compute_threads(1);
   DeviceMesh mesh(std::move(world), {.pipeline = p.pipeline, .data = *p.data, .tensor = p.tensor});
-  RankModel model(config, mesh, leg.compute);
+  RankModel model(config, mesh, leg.device, leg.compute);
   Progress progress;
   if (leg.resume_from.empty()) {
     model.initialize(7);

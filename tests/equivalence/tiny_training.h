@@ -35,6 +35,7 @@ struct Leg {
   std::string resume_from;  // a checkpoint folder
   int until = kSteps;
   std::string save_under;  // commits a checkpoint under this folder at the end
+  Device device;
   StreamMode compute = StreamMode::kInline;
 };
 

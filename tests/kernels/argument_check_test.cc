@@ -48,6 +48,16 @@ TEST_F(ArgumentChecks, NullTensorsAreRefusedWhereOpsRun) {
   ops::add(*stream, empty, empty, empty);  // has nothing to point to
 }
 
+TEST_F(ArgumentChecks, CopiesGoBetweenTheStreamsDeviceAndTheHost) {
+  const Device gpu{DeviceType::kCuda, 1}, other{DeviceType::kCuda, 0};
+  const auto there = make_planning_stream(gpu);
+  const auto on = [&](Device device) { return Tensor{nullptr, {6, 8}, DType::kF16, device}; };
+  ops::copy(*there, on(gpu), on({}));
+  ops::copy(*there, on({}), on(gpu));
+  expect_refused("copy", "x is neither on", [&] { ops::copy(*there, on(gpu), on(other)); });
+  expect_refused("copy", "out is neither on", [&] { ops::copy(*plan_, on(gpu), on({})); });
+}
+
 TEST_F(ArgumentChecks, Norms) {
   expect_refused("rms_norm_forward", "out_TD",
                  [&] { ops::rms_norm_forward(*plan_, wide_, t_, x_, w_, 0.0F); });
@@ -111,6 +121,8 @@ TEST_F(ArgumentChecks, Elementwise) {
   expect_refused("add", "dtype", [&] { ops::add(*plan_, x_, half_, x_); });
   expect_refused("cast", "48 elements", [&] { ops::cast(*plan_, x_, wide_); });
   expect_refused("cast", "dtype", [&] { ops::cast(*plan_, x_, ids); });
+  expect_refused("copy", "shape", [&] { ops::copy(*plan_, x_, wide_); });
+  expect_refused("copy", "dtype", [&] { ops::copy(*plan_, x_, half_); });
   expect_refused("fill", "dtype", [&] { ops::fill(*plan_, null_tensor({3}, DType::kF16), 0.0F); });
   expect_refused("normal_fill", "are not in a parameter of", [&] {
     ops::normal_fill(*plan_, {.out_RC = x_, .column_begin = 1, .global_columns = 8});

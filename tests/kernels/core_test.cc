@@ -115,6 +115,18 @@ TEST(Arena, CountsLikeItAllocates) {
   EXPECT_THROW(real.allocate("c", {1}, DType::kF32), Error);
 }
 
+TEST(Arena, MirrorsOnTheHostWhatLiesElsewhere) {
+  Arena host = Arena::host_side({DeviceType::kCuda, 0}, 256);
+  const Tensor there{nullptr, {5, 3}, DType::kF32, {DeviceType::kCuda, 0}};
+  const Tensor mirror = host.mirror("there", there);
+  EXPECT_EQ(mirror.shape, there.shape);
+  EXPECT_EQ(mirror.dtype, there.dtype);
+  EXPECT_EQ(mirror.device, Device{});
+  mirror.as<float>()[14] = 1.0F;
+  EXPECT_EQ(host.mirror("here", mirror).data, mirror.data);
+  EXPECT_EQ(host.used(), 64U);
+}
+
 TEST(Workspace, GivesBackAndRemembersTheHighWater) {
   Arena arena({}, 1024);
   Workspace workspace(arena, 256);

@@ -256,6 +256,18 @@ TEST(ElementsOfIntegers, SumAndMaximumOfRows) {
   }
 }
 
+TEST(ElementsOfAnyType, CopyMovesBytesAndNothingOntoItself) {
+  const auto stream = make_stream({}, "test");
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16, DType::kI32, DType::kU8}) {
+    const Owned in({3, 67}, dtype), out({3, 67}, dtype);
+    for (std::size_t i = 0; i < in.get().bytes(); ++i) in.get().data[i] = std::byte(i * 7 % 251);
+    ops::copy(*stream, out, in);
+    EXPECT_EQ(out.bits(), in.bits()) << name_of(dtype);
+    ops::copy(*stream, out, out);
+    EXPECT_EQ(out.bits(), in.bits()) << name_of(dtype);
+  }
+}
+
 // Every upper half with lower halves around the tie: the vector rounding is BFloat16's.
 TEST(ElementsOfBfloat16, CastRoundsLikeBfloat16) {
   const auto stream = make_stream({}, "test");

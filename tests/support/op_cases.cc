@@ -306,24 +306,25 @@ void add_cross_entropy(std::vector<OpCase>& cases, std::int64_t columns, std::in
 }
 
 void add_elementwise(std::vector<OpCase>& cases, DType dtype, std::int64_t count) {
-  cases.push_back({concat("elementwise ", count, " ", name_of(dtype)),
-                   [=](const OpTable& table, Stream& stream) {
-                     const Owned a = random_tensor({count}, dtype, 1),
-                                 b = random_tensor({count}, dtype, 2);
-                     const Owned parts = random_tensor({7, count}, dtype, 3);
-                     Owned sum({count}, dtype), f32({count}, DType::kF32),
-                         bf16({count}, DType::kBF16), filled({count}, dtype), tree({count}, dtype),
-                         largest({count}, dtype);
-                     table.add(stream, sum, a, b);
-                     table.cast(stream, f32, a);
-                     table.cast(stream, bf16, a);
-                     table.fill(stream, filled, 0.3F);
-                     table.tree_sum(stream, tree, parts);
-                     table.max_rows(stream, largest, parts);
-                     return outputs(std::move(sum), std::move(f32), std::move(bf16),
-                                    std::move(filled), std::move(tree), std::move(largest));
-                   },
-                   {}});  // exact
+  cases.push_back(
+      {concat("elementwise ", count, " ", name_of(dtype)),
+       [=](const OpTable& table, Stream& stream) {
+         const Owned a = random_tensor({count}, dtype, 1), b = random_tensor({count}, dtype, 2);
+         const Owned parts = random_tensor({7, count}, dtype, 3);
+         Owned sum({count}, dtype), f32({count}, DType::kF32), bf16({count}, DType::kBF16),
+             copied({count}, dtype), filled({count}, dtype), tree({count}, dtype),
+             largest({count}, dtype);
+         table.add(stream, sum, a, b);
+         table.cast(stream, f32, a);
+         table.cast(stream, bf16, a);
+         table.copy(stream, copied, a);
+         table.fill(stream, filled, 0.3F);
+         table.tree_sum(stream, tree, parts);
+         table.max_rows(stream, largest, parts);
+         return outputs(std::move(sum), std::move(f32), std::move(bf16), std::move(copied),
+                        std::move(filled), std::move(tree), std::move(largest));
+       },
+       {}});  // exact
 }
 
 void add_sums(std::vector<OpCase>& cases, DType dtype) {

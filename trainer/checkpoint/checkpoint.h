@@ -23,7 +23,7 @@ struct TensorSlice {
   std::string name;
   Shape global;
   std::array<std::int64_t, 4> offset{};
-  Tensor local;  // CPU memory
+  Tensor local;  // on the host; for a writer with a stream also elsewhere
 };
 
 // A run of elements of the row-major order of a box of a global tensor: how ZeRO cuts a parameter.
@@ -33,7 +33,7 @@ struct TensorRun {
   std::array<std::int64_t, 4> offset{};  // the box: this rank's tensor-parallel part
   Shape extent;
   std::int64_t begin = 0, end = 0;  // elements of the box, row-major
-  Tensor local;                     // [end - begin], CPU memory
+  Tensor local;                     // [end - begin]; slices lie where it lies
 };
 // The run as a few boxes (a partial first row, whole rows, a partial last row; the same inside rows
 // of more dimensions), views of run.local: add() or read() each of them.
@@ -56,6 +56,10 @@ class FileOps;  // file_ops.h
 struct CheckpointWriterOptions {
   FileOps* files = nullptr;                  // null: the disk
   std::int64_t data_file_bytes = 2LL << 30;  // a data file that would grow beyond it is ended
+  // For pieces that do not lie on the host: their device's stream, and host memory to go through
+  // (u8, at least a MiB).
+  Stream* stream = nullptr;
+  Tensor staging;
 };
 
 // Collective over world: every rank adds its pieces, then all call commit. The folder
@@ -65,9 +69,10 @@ class CheckpointWriter {
  public:
   // info and root of rank 0 count.
   CheckpointWriter(std::string root, CheckpointInfo info, CheckpointWriterOptions options = {});
-  // Data is read at commit: local must stay valid and unchanged until then. Pieces of one name over
-  // all ranks must cover the tensor exactly once. Names: printable ASCII without space, quote,
-  // backslash and at-sign, at most 512 bytes.
+  // Data is read at commit: local must stay valid and unchanged until then, and no stream but the
+  // options' may be about to write it. Pieces of one name over all ranks must cover the tensor
+  // exactly once. Names: printable ASCII without space, quote, backslash and at-sign, at most 512
+  // bytes.
   void add(TensorSlice slice);
   // Returns true when the checkpoint is committed on every rank's account; false when writing
   // failed (disk full, ...): then `error` says why on every rank, nothing of the attempt is left

@@ -234,7 +234,7 @@ void CheckpointReader::read(const TensorSlice& slice) const {
   }
   FRUGAL_CHECK(contains(slice.global, {slice.offset, slice.local.shape}), slice.name, ": box ",
                to_string(slice.local.shape), " lies outside ", to_string(slice.global));
-  FRUGAL_CHECK(slice.local.device.type == DeviceType::kCpu, slice.name, ": not in CPU memory");
+  FRUGAL_CHECK(on_host(slice.local.device), slice.name, ": not on the host");
   for (const StoredPiece& piece : tensor->pieces) impl_->read_piece(piece, slice);
 }
 

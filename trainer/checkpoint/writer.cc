@@ -5,6 +5,7 @@
 
 #include "fmt/format.h"
 #include "kernels/core/check.h"
+#include "kernels/ops/elementwise.h"
 #include "trainer/checkpoint/agreement.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/file_ops.h"
@@ -75,17 +76,40 @@ void check_plan(const std::vector<std::string>& parts) {
   index.check_cover();
 }
 
-void write_data_file(NewFile& out, stored::DataFile& file, const TensorSlice* slice) {
+// Gives a file the bytes of pieces, wherever they lie.
+class PieceSource {
+ public:
+  PieceSource(Stream* stream, const Tensor& staging) : stream_(stream), staging_(staging) {}
+
+  // Valid until the next call.
+  std::span<const std::byte> read(const Tensor& piece, std::int64_t begin,
+                                  std::int64_t count) const {
+    const Tensor bytes{piece.data + begin, {count}, DType::kU8, piece.device};
+    Tensor host = bytes;
+    if (!on_host(piece.device)) {
+      host = staging_.slice(0, count);
+      ops::copy(*stream_, host, bytes);
+      stream_->synchronize();
+    }
+    return {host.data, host.bytes()};
+  }
+
+ private:
+  Stream* stream_;
+  Tensor staging_;
+};
+
+void write_data_file(NewFile& out, stored::DataFile& file, const TensorSlice* slice,
+                     const PieceSource& source) {
   const std::string header = safetensors_header(file);
   file.set_header_xxh3(xxh3_64(bytes_of(header)));
   out.append(bytes_of(header));
   for (stored::Piece& piece : *file.mutable_pieces()) {
-    std::span<const std::byte> bytes(slice->local.data, slice->local.bytes());
-    while (!bytes.empty()) {
-      const auto chunk = bytes.first(std::min(bytes.size(), static_cast<std::size_t>(kChunkBytes)));
+    const auto bytes = static_cast<std::int64_t>(slice->local.bytes());
+    for (std::int64_t begin = 0; begin < bytes; begin += kChunkBytes) {
+      const auto chunk = source.read(slice->local, begin, std::min(kChunkBytes, bytes - begin));
       piece.add_chunk_xxh3(xxh3_64(chunk));
       out.append(chunk);
-      bytes = bytes.subspan(chunk.size());
     }
     ++slice;
   }
@@ -110,7 +134,8 @@ stored::PartRef write_message(FileOps& files, const std::string& path,
 
 // This rank's files, durable when it returns.
 stored::PartRef write_part(FileOps& files, const std::string& directory, int rank,
-                           stored::Part& part, const std::vector<TensorSlice>& slices) {
+                           stored::Part& part, const std::vector<TensorSlice>& slices,
+                           const PieceSource& source) {
   if (part.files_size() > kMaxFilesPerPart) {
     fail(ErrorKind::kData, directory, ": more than ", kMaxFilesPerPart, " data files of one rank",
          "; use more ranks");
@@ -118,7 +143,7 @@ stored::PartRef write_part(FileOps& files, const std::string& directory, int ran
   const TensorSlice* slice = slices.data();
   for (int i = 0; i < part.files_size(); ++i) {
     NewFile out(files, directory + "/" + data_file_name(rank, i));
-    write_data_file(out, *part.mutable_files(i), slice);
+    write_data_file(out, *part.mutable_files(i), slice, source);
     slice += part.files(i).pieces_size();
   }
   stored::PartRef ref = write_message(files, directory + "/" + part_name(rank), part);
@@ -212,7 +237,8 @@ CheckpointWriter::CheckpointWriter(std::string root, CheckpointInfo info,
 
 void CheckpointWriter::add(TensorSlice slice) {
   FRUGAL_CHECK(valid_tensor_name(slice.name), "tensor name '", slice.name, "'");
-  FRUGAL_CHECK(slice.local.device.type == DeviceType::kCpu, slice.name, ": not in CPU memory");
+  FRUGAL_CHECK(on_host(slice.local.device) || options_.stream != nullptr, slice.name,
+               ": not on the host");
   FRUGAL_CHECK(slice.global.numel() > 0, slice.name, ": no elements");
   FRUGAL_CHECK(contains(slice.global, {slice.offset, slice.local.shape}), slice.name, ": box ",
                to_string(slice.local.shape), " lies outside ", to_string(slice.global));
@@ -238,7 +264,8 @@ bool CheckpointWriter::commit(ProcessGroup& world, std::string& error) {
     if (leads) attempt.begin();
   });
   stored::PartRef ref;
-  next([&] { ref = write_part(files, directory, world.rank(), part, slices_); });
+  const PieceSource source(options_.stream, options_.staging);
+  next([&] { ref = write_part(files, directory, world.rank(), part, slices_, source); });
   const auto part_refs = gather_texts(world, ref.SerializeAsString());
   next([&] {
     if (leads) attempt.publish(part_refs);

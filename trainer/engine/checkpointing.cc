@@ -1,9 +1,11 @@
 #include "trainer/engine/checkpointing.h"
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <filesystem>
 
+#include "kernels/ops/elementwise.h"
 #include "trainer/checkpoint/agreement.h"
 #include "trainer/engine/run_identity.h"
 
@@ -87,12 +89,29 @@ void put_aside(const std::string& root, const std::string& from,
              " checkpoints of the run are now in ", aside));
 }
 
+// In place where the run lies on the host, otherwise as many elements at a time as fit the staging
+// memory.
+void read_run(const CheckpointReader& reader, const TensorRun& run, const RankModel& model) {
+  const bool in_place = on_host(run.local.device);
+  const std::int64_t most =
+      in_place ? run.local.numel()
+               : model.staging().numel() / static_cast<std::int64_t>(size_of(run.local.dtype));
+  for (std::int64_t begin = run.begin; begin < run.end; begin += most) {
+    TensorRun part = run;
+    part.begin = begin;
+    part.end = std::min(run.end, begin + most);
+    const Tensor to = run.local.slice(part.begin - run.begin, part.end - run.begin);
+    part.local = in_place ? to : Tensor{model.staging().data, to.shape, to.dtype, {}};
+    for (const TensorSlice& slice : slices_of_run(part)) reader.read(slice);
+    ops::copy(model.compute(), to, part.local);
+    model.compute().synchronize();
+  }
+}
+
 }  // namespace
 
 Progress load_checkpoint(const CheckpointReader& reader, RankModel& model) {
-  for (const TensorRun& run : model.state_runs(false)) {
-    for (const TensorSlice& slice : slices_of_run(run)) reader.read(slice);
-  }
+  for (const TensorRun& run : model.state_runs(false)) read_run(reader, run, model);
   model.restored();
   return {.step = reader.info().step,
           .tokens = number_in(reader, "tokens"),
@@ -104,14 +123,16 @@ bool save_checkpoint(const CheckpointFacts& facts, const RankModel& model, const
                      ProcessGroup& world, std::string& problem) {
   const Config& config = model.config();
   CheckpointWriter writer(
-      facts.root, {.step = progress.step,
-                   .run_id = facts.run_id,
-                   .layout = layout_text(config.parallelism),
-                   .config = dump_config(config),
-                   .identity = run_identity(config, facts.tokenizer_digest, facts.data_digest),
-                   .state = {{"tokens", std::to_string(progress.tokens)},
-                             {"skipped", std::to_string(progress.skipped)},
-                             {"skipped_in_a_row", std::to_string(progress.skipped_in_a_row)}}});
+      facts.root,
+      {.step = progress.step,
+       .run_id = facts.run_id,
+       .layout = layout_text(config.parallelism),
+       .config = dump_config(config),
+       .identity = run_identity(config, facts.tokenizer_digest, facts.data_digest),
+       .state = {{"tokens", std::to_string(progress.tokens)},
+                 {"skipped", std::to_string(progress.skipped)},
+                 {"skipped_in_a_row", std::to_string(progress.skipped_in_a_row)}}},
+      {.stream = &model.compute(), .staging = model.staging()});
   for (const TensorRun& run : model.state_runs(true)) {
     for (TensorSlice& slice : slices_of_run(run)) writer.add(std::move(slice));
   }

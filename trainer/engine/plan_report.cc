@@ -7,6 +7,7 @@
 
 #include "fmt/format.h"
 #include "trainer/engine/rank_model.h"
+#include "trainer/engine/rank_place.h"
 #include "trainer/engine/run_identity.h"
 #include "trainer/metrics/flops.h"
 #include "trainer/shard/stage_split.h"
@@ -17,18 +18,25 @@ namespace {
 constexpr int kDrawnColumns = 120;
 constexpr int kDrawnMicrobatches = 12;
 
+// Of memory beside the device there is a column only where it is not the device's.
 std::string memory_table(const Config& config, int ranks) {
+  // Also on a machine that lacks it.
+  const Device device =
+      config.device == "cuda" ? Device{DeviceType::kCuda} : rank_device(config, {});
   std::string out = fmt::format("{:>10}{:>12}{:>12}{:>12}{:>13}{:>12}{:>12}\n", "rank", "weights",
                                 "gradients", "optimizer", "activations", "workspace", "total");
-  const auto row = [](const MemoryPlan& p) {
+  if (!on_host(device)) out.insert(out.size() - 1, fmt::format("{:>12}", "host"));
+  const auto row = [&](int rank) {
+    const MemoryPlan p = RankModel::plan(config, rank, device);
     return fmt::format("{:>12}{:>12}{:>12}{:>13}{:>12}{:>12}", bytes_text(p.weights),
                        bytes_text(p.gradients), bytes_text(p.optimizer), bytes_text(p.activations),
-                       bytes_text(p.workspace + p.op_buffers), bytes_text(p.total()));
+                       bytes_text(p.workspace + p.op_buffers), bytes_text(p.total())) +
+           (on_host(device) ? "" : fmt::format("{:>12}", bytes_text(p.host)));
   };
   for (int rank = 0; rank < ranks;) {
-    const std::string text = row(RankModel::plan(config, rank));
+    const std::string text = row(rank);
     int last = rank;
-    while (last + 1 < ranks && row(RankModel::plan(config, last + 1)) == text) ++last;
+    while (last + 1 < ranks && row(last + 1) == text) ++last;
     out += fmt::format("{:>10}",
                        last > rank ? fmt::format("{}-{}", rank, last) : fmt::format("{}", rank)) +
            text + "\n";

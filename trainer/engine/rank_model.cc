@@ -13,17 +13,23 @@
 namespace frugal {
 namespace {
 
-RankMemory make_memory(const std::optional<MemoryPlan>& plan) {
+// Of state on its way between files and the device: several chunks of a checkpoint, since every
+// piece that is read begins and ends inside one.
+constexpr std::int64_t kStagingBytes = std::int64_t{4} << 20;
+
+RankMemory make_memory(const std::optional<MemoryPlan>& plan, Device device) {
   if (!plan) {
-    return {Arena::counting({}), Arena::counting({}), Arena::counting({}), Arena::counting({})};
+    return {Arena::counting(device), Arena::counting(device), Arena::counting(device),
+            Arena::counting(device), Arena::counting({})};
   }
-  return {Arena({}, plan->weights), Arena({}, plan->gradients), Arena({}, plan->optimizer),
-          Arena({}, plan->activations + plan->workspace)};
+  return {Arena(device, plan->weights), Arena(device, plan->gradients),
+          Arena(device, plan->optimizer), Arena(device, plan->activations + plan->workspace),
+          Arena::host_side(device, plan->host)};
 }
 
-std::unique_ptr<Stream> make_rank_stream(const std::optional<MemoryPlan>& plan,
+std::unique_ptr<Stream> make_rank_stream(const std::optional<MemoryPlan>& plan, Device device,
                                          std::string_view name, StreamMode mode) {
-  return !plan ? make_planning_stream({}) : make_stream({}, name, mode);
+  return !plan ? make_planning_stream(device) : make_stream(device, name, mode);
 }
 
 MeshShape mesh_shape(const ParallelismConfig& parallelism) {
@@ -36,18 +42,20 @@ MeshShape mesh_shape(const ParallelismConfig& parallelism) {
 
 }  // namespace
 
-RankModel::RankModel(const Config& config, DeviceMesh& mesh, StreamMode compute)
-    : RankModel(config, mesh, std::optional(plan(config, mesh.world().rank())), compute) {}
+RankModel::RankModel(const Config& config, DeviceMesh& mesh, Device device, StreamMode compute)
+    : RankModel(config, mesh, device, std::optional(plan(config, mesh.world().rank(), device)),
+                compute) {}
 
-RankModel::RankModel(const Config& config, DeviceMesh& mesh, const std::optional<MemoryPlan>& plan,
-                     StreamMode compute)
+RankModel::RankModel(const Config& config, DeviceMesh& mesh, Device device,
+                     const std::optional<MemoryPlan>& plan, StreamMode compute)
     : config_(config),
       mesh_(mesh),
-      memory_(make_memory(plan)),
-      compute_(make_rank_stream(plan, "compute", compute)),
-      pipeline_(make_rank_stream(plan, "pipeline", StreamMode::kThreaded)),
-      reduce_(make_rank_stream(plan, "reduce", StreamMode::kThreaded)),
-      scratch_(!plan ? Workspace::counting({}) : Workspace(memory_.activations, plan->workspace)),
+      memory_(make_memory(plan, device)),
+      compute_(make_rank_stream(plan, device, "compute", compute)),
+      pipeline_(make_rank_stream(plan, device, "pipeline", StreamMode::kThreaded)),
+      reduce_(make_rank_stream(plan, device, "reduce", StreamMode::kThreaded)),
+      scratch_(!plan ? Workspace::counting(device)
+                     : Workspace(memory_.activations, plan->workspace)),
       params_(config.precision.compute == "bf16" ? DType::kBF16 : DType::kF32) {
   const ModelDimensions dims = model_dimensions(config, mesh.coordinate(Axis::kTensor));
   const ParallelismConfig& parallelism = config.parallelism;
@@ -64,6 +72,7 @@ RankModel::RankModel(const Config& config, DeviceMesh& mesh, const std::optional
   make_optimizer(dims);
   make_microbatches(dims);
   make_inference();
+  if (!on_host(device)) staging_ = memory_.host.allocate("staging", {kStagingBytes}, DType::kU8);
   const RankResources resources{.compute = *compute_,
                                 .pipeline = *pipeline_,
                                 .reduce = *reduce_,
@@ -75,9 +84,9 @@ RankModel::RankModel(const Config& config, DeviceMesh& mesh, const std::optional
   logits_executor_ = std::make_unique<PipelineExecutor>(logits_schedule_, stages, resources);
 }
 
-MemoryPlan RankModel::plan(const Config& config, int world_rank) {
+MemoryPlan RankModel::plan(const Config& config, int world_rank, Device device) {
   DeviceMesh mesh(mesh_shape(config.parallelism), world_rank);
-  RankModel model(config, mesh, std::nullopt, StreamMode::kInline);
+  RankModel model(config, mesh, device, std::nullopt, StreamMode::kInline);
   // One step on null tensors shows how much scratch the layers take.
   model.executor_->run(model.microbatches_, model.reducer_.get());
   const std::vector<std::int64_t> tokens(static_cast<std::size_t>(config.batch.micro_batch_size));
@@ -87,7 +96,8 @@ MemoryPlan RankModel::plan(const Config& config, int world_rank) {
           .optimizer = model.memory_.optimizer.used(),
           .activations = model.memory_.activations.used(),
           .workspace = model.scratch_.high_water(),
-          .op_buffers = model.compute_->planned_memory()};
+          .op_buffers = model.compute_->planned_memory(),
+          .host = model.memory_.host.used()};
 }
 
 int RankModel::microbatches() const {
@@ -101,8 +111,9 @@ int RankModel::lanes() const {
 std::vector<Stage*> RankModel::make_stages(const ModelDimensions& dims) {
   const auto ranges = split_stages(dims, config_.parallelism);
   const ScheduleReport report = simulate(schedule_, {ActionCosts{}});
-  const Tensor rope =
-      dims.family == Family::kLlama ? make_rope_table(dims, memory_.activations) : Tensor{};
+  const Tensor rope = dims.family == Family::kLlama
+                          ? make_rope_table(dims, memory_.activations, memory_.host, *compute_)
+                          : Tensor{};
   std::vector<Stage*> by_number(ranges.size(), nullptr);
   for (std::size_t s = 0; s < ranges.size(); ++s) {
     if (schedule_.rank_of_stage[s] != mesh_.coordinate(Axis::kPipeline)) continue;
@@ -132,7 +143,8 @@ void RankModel::make_optimizer(const ModelDimensions& dims) {
                        .decay = params_.entry(piece.param).spec.decay});
   }
   optimizer_ = std::make_unique<AdamW>(config_.optimizer, std::move(updated), memory_.optimizer);
-  grad_norm_ = std::make_unique<GradNorm>(norm_layout(dims, pieces_), mesh_, memory_.optimizer);
+  grad_norm_ = std::make_unique<GradNorm>(norm_layout(dims, pieces_), mesh_, memory_.optimizer,
+                                          memory_.host);
 }
 
 GradNormLayout RankModel::norm_layout(const ModelDimensions& dims,
@@ -161,28 +173,35 @@ GradNormLayout RankModel::norm_layout(const ModelDimensions& dims,
   return out;
 }
 
+RankModel::Mirrored RankModel::allocate_mirrored(std::string_view name, Shape shape, DType dtype) {
+  const Tensor tensor = memory_.activations.allocate(name, shape, dtype);
+  return {tensor, memory_.host.mirror(name, tensor)};
+}
+
 void RankModel::make_microbatches(const ModelDimensions& dims) {
-  const Shape tokens{dims.tokens};
   const auto allocate = [&](const char* name) {
-    return memory_.activations.allocate(name, tokens, DType::kI32);
+    return allocate_mirrored(name, {dims.tokens}, DType::kI32);
   };
-  const Tensor positions = allocate("positions");
-  for (std::int64_t t = 0; positions.data != nullptr && t < dims.tokens; ++t) {
-    positions.as<std::int32_t>()[t] = static_cast<std::int32_t>(t % dims.sequence_length);
+  const Mirrored positions = allocate("positions");
+  for (std::int64_t t = 0; positions.host.data != nullptr && t < dims.tokens; ++t) {
+    positions.host.as<std::int32_t>()[t] = static_cast<std::int32_t>(t % dims.sequence_length);
   }
+  ops::copy(*compute_, positions.tensor, positions.host);
   const int per_lane = microbatches() / lanes();
   lane_losses_ =
       memory_.activations.allocate("losses", {lanes() * mesh_.size(Axis::kData)}, DType::kF32);
+  loss_sum_ = allocate_mirrored("loss", {1}, DType::kF32);
+  target_tokens_ = allocate_mirrored("target tokens", {1}, DType::kI32);
   for (int m = 0; m < microbatches(); ++m) {
     ids_.push_back(allocate("ids"));
     targets_.push_back(allocate("targets"));
-    document_starts_.push_back(config_.data.document_mask ? allocate("documents") : Tensor{});
+    document_starts_.push_back(config_.data.document_mask ? allocate("documents") : Mirrored{});
     const int lane = mesh_.coordinate(Axis::kData) * lanes() + m / per_lane;
     microbatches_.push_back(
-        {.ids_T = ids_.back(),
-         .targets_T = targets_.back(),
-         .positions_T = positions,
-         .document_start_T = document_starts_.back(),
+        {.ids_T = ids_.back().tensor,
+         .targets_T = targets_.back().tensor,
+         .positions_T = positions.tensor,
+         .document_start_T = document_starts_.back().tensor,
          .loss_1 = lane_losses_.slice(lane, lane + 1),
          .loss_scale = 1.0F / static_cast<float>(config_.batch.global_batch_size *
                                                  config_.data.sequence_length)});
@@ -196,13 +215,15 @@ void RankModel::initialize(std::uint64_t seed) {
   compute_->synchronize();
 }
 
-// Copies a micro-batch in; returns how many targets count.
+// Enqueues the copy of a micro-batch, of which compute must be done with the one before; returns
+// how many targets count.
 std::int64_t RankModel::load(int microbatch, const HostMicrobatch& batch) {
-  const auto copy = [](std::span<const std::int32_t> from, const Tensor& to) {
-    if (to.data == nullptr) return;
-    FRUGAL_CHECK(static_cast<std::int64_t>(from.size()) == to.numel(), "a micro-batch of ",
+  const auto copy = [&](std::span<const std::int32_t> from, const Mirrored& to) {
+    if (to.host.data == nullptr) return;
+    FRUGAL_CHECK(static_cast<std::int64_t>(from.size()) == to.host.numel(), "a micro-batch of ",
                  from.size(), " tokens");
-    std::copy(from.begin(), from.end(), to.as<std::int32_t>());
+    std::copy(from.begin(), from.end(), to.host.as<std::int32_t>());
+    ops::copy(*compute_, to.tensor, to.host);
   };
   const auto i = static_cast<std::size_t>(microbatch);
   copy(batch.inputs, ids_[i]);
@@ -211,21 +232,22 @@ std::int64_t RankModel::load(int microbatch, const HostMicrobatch& batch) {
   return std::ranges::count_if(batch.targets, [](std::int32_t id) { return id >= 0; });
 }
 
-// Sums over lanes along one tree; every rank gets the same.
-void RankModel::reduce_losses(StepResult& result, std::int64_t own_tokens) {
-  auto tokens = static_cast<std::int32_t>(own_tokens);
-  mesh_.group(Axis::kData)
-      .all_reduce({reinterpret_cast<std::byte*>(&tokens), {1}, DType::kI32, {}}, ReduceOp::kSum,
-                  *compute_);
-  mesh_.group(Axis::kData)
-      .all_reduce(lane_losses_, ReduceOp::kSum, *compute_);  // each lane is zero elsewhere
-  mesh_.group(Axis::kPipeline).broadcast(lane_losses_, schedule_.rank_of_stage.back(), *compute_);
-  float sum = 0.0F;
-  ops::tree_sum(*compute_, {reinterpret_cast<std::byte*>(&sum), {1}, DType::kF32, {}},
-                lane_losses_.reshape({lane_losses_.numel(), 1}));
+// The first `count` losses, of which every data rank has its own and zeros elsewhere, summed along
+// one tree, over the target tokens of all. Waits; every rank gets the same.
+EvalResult RankModel::mean_loss(const Tensor& losses, std::int64_t count, std::int64_t own_tokens) {
+  ProcessGroup& data = mesh_.group(Axis::kData);
+  *target_tokens_.host.as<std::int32_t>() = static_cast<std::int32_t>(own_tokens);
+  ops::copy(*compute_, target_tokens_.tensor, target_tokens_.host);
+  data.all_reduce(target_tokens_.tensor, ReduceOp::kSum, *compute_);
+  ops::copy(*compute_, target_tokens_.host, target_tokens_.tensor);
+  data.all_reduce(losses, ReduceOp::kSum, *compute_);
+  mesh_.group(Axis::kPipeline).broadcast(losses, schedule_.rank_of_stage.back(), *compute_);
+  ops::tree_sum(*compute_, loss_sum_.tensor, losses.slice(0, count).reshape({count, 1}));
+  ops::copy(*compute_, loss_sum_.host, loss_sum_.tensor);
   compute_->synchronize();
-  result.target_tokens = tokens;
-  result.loss = tokens > 0 ? sum / static_cast<float>(tokens) : 0.0F;
+  const std::int32_t tokens = *target_tokens_.host.as<std::int32_t>();
+  const float sum = *loss_sum_.host.as<float>();
+  return {.loss = tokens > 0 ? sum / static_cast<float>(tokens) : 0.0F, .target_tokens = tokens};
 }
 
 void RankModel::gather_weights() {
@@ -250,7 +272,9 @@ StepResult RankModel::train_step(std::int64_t update, float learning_rate,
   reducer_->finish(*compute_, *reduce_);
   reduce_->synchronize();
   pipeline_->synchronize();
-  reduce_losses(result, own_tokens);
+  const EvalResult mean = mean_loss(lane_losses_, lane_losses_.numel(), own_tokens);
+  result.loss = mean.loss;
+  result.target_tokens = mean.target_tokens;
 
   // Every loss was scaled as if all targets counted.
   const float expected =

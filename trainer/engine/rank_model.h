@@ -26,7 +26,9 @@ namespace frugal {
 struct MemoryPlan {
   std::size_t weights = 0, gradients = 0, optimizer = 0, activations = 0, workspace = 0;
   std::size_t op_buffers = 0;  // kept by the ops themselves, with the caller's compute threads
-  std::size_t total() const {
+  // Beside a device that is not the host: what the host puts there or reads from there.
+  std::size_t host = 0;
+  std::size_t total() const {  // on the device
     return weights + gradients + optimizer + activations + workspace + op_buffers;
   }
 };
@@ -50,9 +52,9 @@ struct EvalResult {
   std::int64_t target_tokens = 0;
 };
 
-// The memory of a rank; counting arenas for a plan.
+// The memory of a rank; counting arenas for a plan. host is the host's side of the device.
 struct RankMemory {
-  Arena weights, gradients, optimizer, activations;
+  Arena weights, gradients, optimizer, activations, host;
 };
 
 // One thread. Collective: all ranks of the mesh make the same calls.
@@ -61,10 +63,12 @@ class RankModel {
   // config is resolved, model.vocab_size set; mesh fits it. Allocates exactly what plan() counts.
   // compute: how the CPU runs the ops. Inline is the fastest there; threaded is the order of events
   // that a GPU has.
-  RankModel(const Config& config, DeviceMesh& mesh, StreamMode compute = StreamMode::kInline);
+  RankModel(const Config& config, DeviceMesh& mesh, Device device = {},
+            StreamMode compute = StreamMode::kInline);
 
-  // What rank world_rank of the layout needs; runs everywhere, communicates with nobody.
-  static MemoryPlan plan(const Config& config, int world_rank);
+  // What rank world_rank of the layout needs on such a device; runs everywhere, communicates with
+  // nobody.
+  static MemoryPlan plan(const Config& config, int world_rank, Device device = {});
 
   // Weights from the seed, the same on every layout; optimizer state zero.
   void initialize(std::uint64_t seed);
@@ -78,9 +82,10 @@ class RankModel {
   std::vector<std::vector<float>> next_token_logits(
       std::span<const std::vector<std::int32_t>> sequences);
 
-  // Optimizer state and float32 weights as runs of the global tensors "KIND/PARAMETER", kind being
-  // master, exp_avg or exp_avg_sq. saved: what this rank writes to a checkpoint; over all ranks
-  // every element once. Otherwise: what it must read from one, before restored().
+  // Optimizer state and float32 weights, which lie on the device, as runs of the global tensors
+  // "KIND/PARAMETER", kind being master, exp_avg or exp_avg_sq. saved: what this rank writes to a
+  // checkpoint; over all ranks every element once. Otherwise: what it must read from one, before
+  // restored().
   std::vector<TensorRun> state_runs(bool saved) const;
   // Makes the weights out of the state that was read.
   void restored();
@@ -88,12 +93,22 @@ class RankModel {
   const Config& config() const { return config_; }
   const ParamStore& params() const { return params_; }
   const Schedule& schedule() const { return schedule_; }
+  // For copies between the device and the host, which the caller waits for: the stream, and host
+  // memory to go through (u8; not given where the device is the host).
+  Stream& compute() const { return *compute_; }
+  const Tensor& staging() const { return staging_; }
 
  private:
-  // Without a plan: counts.
-  RankModel(const Config& config, DeviceMesh& mesh, const std::optional<MemoryPlan>& plan,
-            StreamMode compute);
+  // What the host writes or reads (Arena::mirror): ops::copy goes between the two.
+  struct Mirrored {
+    Tensor tensor, host;
+  };
 
+  // Without a plan: counts.
+  RankModel(const Config& config, DeviceMesh& mesh, Device device,
+            const std::optional<MemoryPlan>& plan, StreamMode compute);
+
+  Mirrored allocate_mirrored(std::string_view name, Shape shape, DType dtype);
   std::vector<Stage*> make_stages(const ModelDimensions& dims);
   void make_optimizer(const ModelDimensions& dims);
   void make_microbatches(const ModelDimensions& dims);
@@ -104,8 +119,7 @@ class RankModel {
   int eval_rounds() const;
   void make_inference();
   std::span<const Microbatch> logits_microbatch(std::span<const std::int64_t> tokens);
-  void reduce_eval(EvalResult& result, std::int64_t own_tokens);
-  void reduce_losses(StepResult& result, std::int64_t own_tokens);
+  EvalResult mean_loss(const Tensor& losses, std::int64_t count, std::int64_t own_tokens);
   void gather_weights();
   int microbatches() const;  // of one pipeline in one step
   int lanes() const;         // of one data-parallel rank
@@ -125,10 +139,13 @@ class RankModel {
   Schedule eval_schedule_, logits_schedule_;  // forwards alone
   std::unique_ptr<PipelineExecutor> executor_, eval_executor_, logits_executor_;
   std::vector<Microbatch> microbatches_, logits_microbatch_;
-  std::vector<Tensor> ids_, targets_, document_starts_;  // by micro-batch, i32 [tokens]
-  Tensor lane_losses_;  // f32 [lanes of all data ranks]: own ones filled
-  Tensor eval_losses_;  // f32 [micro-batches of an evaluation, all data ranks]: own ones filled
-  Tensor logits_;       // f32 [micro_batch_size, vocab]
+  std::vector<Mirrored> ids_, targets_, document_starts_;  // by micro-batch, i32 [tokens]
+  Tensor lane_losses_;      // f32 [lanes of all data ranks]: own ones filled
+  Tensor eval_losses_;      // f32 [micro-batches of an evaluation, all data ranks]: own ones filled
+  Mirrored loss_sum_;       // f32 [1]
+  Mirrored target_tokens_;  // i32 [1]
+  Mirrored logits_;         // f32 [micro_batch_size, vocab]
+  Tensor staging_;
 };
 
 }  // namespace frugal

@@ -33,7 +33,7 @@ void RankModel::make_inference() {
   eval_losses_ = memory_.activations.allocate(
       "evaluation losses", {eval_rounds() * eval_microbatches() * mesh_.size(Axis::kData)},
       DType::kF32);
-  logits_ = memory_.activations.allocate(
+  logits_ = allocate_mirrored(
       "logits", {config_.batch.micro_batch_size, config_.model.vocab_size.value()}, DType::kF32);
 }
 
@@ -56,32 +56,13 @@ EvalResult RankModel::evaluate(const BatchSource& batches) {
     compute_->synchronize();
     pipeline_->synchronize();
   }
-  EvalResult result;
-  reduce_eval(result, own_tokens);
-  return result;
-}
-
-// One tree over the evaluation's micro-batches, wherever they were computed.
-void RankModel::reduce_eval(EvalResult& result, std::int64_t own_tokens) {
-  auto tokens = static_cast<std::int32_t>(own_tokens);
-  ProcessGroup& data = mesh_.group(Axis::kData);
-  data.all_reduce({reinterpret_cast<std::byte*>(&tokens), {1}, DType::kI32, {}}, ReduceOp::kSum,
-                  *compute_);
-  data.all_reduce(eval_losses_, ReduceOp::kSum, *compute_);  // each is zero elsewhere
-  mesh_.group(Axis::kPipeline)
-      .broadcast(eval_losses_, eval_schedule_.rank_of_stage.back(), *compute_);
-  float sum = 0.0F;
-  ops::tree_sum(*compute_, {reinterpret_cast<std::byte*>(&sum), {1}, DType::kF32, {}},
-                eval_losses_.slice(0, config_.eval.batches).reshape({config_.eval.batches, 1}));
-  compute_->synchronize();
-  result.target_tokens = tokens;
-  result.loss = tokens > 0 ? sum / static_cast<float>(tokens) : 0.0F;
+  return mean_loss(eval_losses_, config_.eval.batches, own_tokens);
 }
 
 std::span<const Microbatch> RankModel::logits_microbatch(std::span<const std::int64_t> tokens) {
   logits_microbatch_.assign(1, microbatches_.front());
   logits_microbatch_.front().logit_tokens = tokens;
-  logits_microbatch_.front().logits_BV = logits_;
+  logits_microbatch_.front().logits_BV = logits_.tensor;
   return logits_microbatch_;
 }
 
@@ -104,12 +85,14 @@ std::vector<std::vector<float>> RankModel::next_token_logits(
   logits_executor_->run(logits_microbatch(last), nullptr);
   compute_->synchronize();
   pipeline_->synchronize();
-  mesh_.group(Axis::kPipeline).broadcast(logits_, logits_schedule_.rank_of_stage.back(), *compute_);
+  mesh_.group(Axis::kPipeline)
+      .broadcast(logits_.tensor, logits_schedule_.rank_of_stage.back(), *compute_);
+  ops::copy(*compute_, logits_.host, logits_.tensor);
   compute_->synchronize();
   std::vector<std::vector<float>> out;
-  const std::int64_t vocab = logits_.shape[1];
+  const std::int64_t vocab = logits_.host.shape[1];
   for (std::int64_t b = 0; b < std::ssize(sequences); ++b) {
-    const float* row = logits_.as<float>() + b * vocab;
+    const float* row = logits_.host.as<float>() + b * vocab;
     out.emplace_back(row, row + vocab);
   }
   return out;

@@ -13,9 +13,11 @@ namespace frugal {
 namespace {
 
 void check_memory(const Config& config, int world_rank, const RankPlace& place) {
-  const MemoryPlan plan = RankModel::plan(config, world_rank);
+  const Device device = rank_device(config, place);
+  const MemoryPlan plan = RankModel::plan(config, world_rank, device);
   const std::size_t host = usable_memory_bytes();
-  const std::size_t needed = plan.total() * static_cast<std::size_t>(place.local_size);
+  const std::size_t own = plan.host + (on_host(device) ? plan.total() : 0);
+  const std::size_t needed = own * static_cast<std::size_t>(place.local_size);
   if (needed <= host) return;
   fail(ErrorKind::kPreflight, "the run needs about ", bytes_text(needed), " on this host (",
        place.local_size, place.local_size == 1 ? " rank" : " ranks", "), which may use ",
@@ -28,10 +30,7 @@ void check_memory(const Config& config, int world_rank, const RankPlace& place) 
 
 TrainingRun prepare_training(Config config, int world_size) {
   resolve_config(config, world_size);
-  if (config.device == "cuda") {
-    fail(ErrorKind::kPreflight,
-         "device: cuda, but this build has no CUDA backend; set device: cpu");
-  }
+  rank_device(config, {});  // where there is none, say so before anything is read
   auto tokenizer = std::make_shared<const Tokenizer>(Tokenizer::load(config.tokenizer.path));
   const int vocabulary = tokenizer->vocab_size();
   if (!config.model.vocab_size) config.model.vocab_size = vocabulary;

@@ -7,17 +7,10 @@
 #include "comm/process_group.h"
 #include "trainer/config/config.h"
 #include "trainer/data/tokenizer.h"
+#include "trainer/engine/rank_place.h"
 #include "trainer/engine/run_folder.h"
 
 namespace frugal {
-
-// Where a rank runs.
-struct RankPlace {
-  int local_rank = 0;  // among the ranks of this host
-  int local_size = 1;
-  int process_ranks = 1;   // ranks that are threads of this process
-  int ranks_on_cores = 1;  // ranks, this one included, that share the cores of its affinity mask
-};
 
 // A config that is ready to run: resolved, its vocabulary known.
 struct TrainingRun {

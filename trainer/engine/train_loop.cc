@@ -65,7 +65,7 @@ TrainLoop::TrainLoop(const TrainingRun& run, DeviceMesh& mesh, const RankPlace& 
                       {"training data", facts_.data_digest},
                       {"validation data", validation_data_ ? validation_data_->digest() : ""}},
                      "every host needs the same program and the same files");
-  model_ = std::make_unique<RankModel>(config_, mesh_);
+  model_ = std::make_unique<RankModel>(config_, mesh_, rank_device(config_, place_));
   resume();
   folder_.publish(config_);
   open_metrics();

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "kernels/ops/attention.h"
+#include "kernels/ops/elementwise.h"
 #include "kernels/ops/rope.h"
 #include "trainer/model/param_store.h"
 
@@ -143,11 +144,12 @@ void AttentionLayer::backward_weight(LayerContext& ctx, const Stash& stash) cons
   norm_.backward_weight(ctx, stash[dnormed_], stash.input, norm_.statistics(stash));
 }
 
-Tensor make_rope_table(const ModelDimensions& dims, Arena& arena) {
+Tensor make_rope_table(const ModelDimensions& dims, Arena& arena, Arena& host, Stream& stream) {
   const std::int64_t pairs = dims.head_dim / 2;
   const Tensor table = arena.allocate("rope table", {dims.sequence_length, 2, pairs}, DType::kF32);
-  if (table.data == nullptr) return table;
-  float* out = table.as<float>();
+  const Tensor mirror = host.mirror("rope table", table);
+  if (mirror.data == nullptr) return table;
+  float* out = mirror.as<float>();
   for (std::int64_t position = 0; position < dims.sequence_length; ++position) {
     for (std::int64_t i = 0; i < pairs; ++i) {
       const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(dims.head_dim);
@@ -156,6 +158,7 @@ Tensor make_rope_table(const ModelDimensions& dims, Arena& arena) {
       out[(position * 2 + 1) * pairs + i] = static_cast<float>(std::sin(angle));
     }
   }
+  ops::copy(stream, table, mirror);
   return table;
 }
 

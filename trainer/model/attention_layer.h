@@ -10,8 +10,8 @@
 namespace frugal {
 
 // Cosines and sines of all positions, [S, 2, head_dim / 2] f32; made once per rank and shared by
-// its layers.
-Tensor make_rope_table(const ModelDimensions& dims, Arena& arena);
+// its layers. Enqueues the copy from its mirror in host (Arena::mirror), if it has one.
+Tensor make_rope_table(const ModelDimensions& dims, Arena& arena, Arena& host, Stream& stream);
 
 class AttentionLayer final : public Layer {
  public:

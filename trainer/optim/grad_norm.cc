@@ -1,36 +1,41 @@
 #include "trainer/optim/grad_norm.h"
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <numeric>
 
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/optimizer.h"
 
 namespace frugal {
 
-GradNorm::GradNorm(GradNormLayout layout, DeviceMesh& mesh, Arena& arena)
+GradNorm::GradNorm(GradNormLayout layout, DeviceMesh& mesh, Arena& arena, Arena& host)
     : layout_(std::move(layout)),
       mesh_(mesh),
-      blocks_(arena.allocate("gradient norm", {layout_.blocks}, DType::kF32)) {}
+      blocks_(arena.allocate("gradient norm", {layout_.blocks}, DType::kF32)),
+      host_blocks_(host.mirror("gradient norm", blocks_)) {
+  const std::int64_t bytes = layout_.total_params * std::int64_t{sizeof(double)};
+  const int ranks = std::max(mesh.size(Axis::kPipeline), mesh.size(Axis::kTensor));
+  sums_ = arena.allocate("sums of squares", {bytes}, DType::kU8);
+  gathered_ = arena.allocate("gathered sums of squares", {ranks * bytes}, DType::kU8);
+  host_sums_ = host.mirror("sums of squares", sums_);
+  host_gathered_ = host.mirror("gathered sums of squares", gathered_);
+}
 
-std::vector<std::vector<double>> GradNorm::gather(const std::vector<double>& own, Axis axis,
-                                                  Stream& stream) {
-  const auto size = static_cast<std::size_t>(mesh_.size(axis));
-  std::vector<double> all(own.size() * size);
-  // Doubles travel as bytes: nothing is added on the way.
-  const auto bytes = static_cast<std::int64_t>(own.size() * sizeof(double));
-  std::vector<double> sent = own;
-  const Tensor from{reinterpret_cast<std::byte*>(sent.data()), {bytes}, DType::kU8, {}};
-  const Tensor to{
-      reinterpret_cast<std::byte*>(all.data()), {bytes * mesh_.size(axis)}, DType::kU8, {}};
-  mesh_.group(axis).all_gather(from, to, stream);
+// Doubles travel as bytes: nothing is added on the way.
+void GradNorm::add_over(Axis axis, Stream& stream) {
+  const int ranks = mesh_.size(axis);
+  const std::int64_t bytes = ranks * sums_.numel();
+  ops::copy(stream, sums_, host_sums_);
+  mesh_.group(axis).all_gather(sums_, gathered_.slice(0, bytes), stream);
+  ops::copy(stream, host_gathered_.slice(0, bytes), gathered_.slice(0, bytes));
   stream.synchronize();
-  std::vector<std::vector<double>> out;
-  for (std::size_t r = 0; r < size; ++r) {
-    out.emplace_back(all.begin() + static_cast<std::ptrdiff_t>(r * own.size()),
-                     all.begin() + static_cast<std::ptrdiff_t>((r + 1) * own.size()));
+  auto* sums = reinterpret_cast<double*>(host_sums_.data);
+  const auto* gathered = reinterpret_cast<const double*>(host_gathered_.data);
+  std::fill_n(sums, layout_.total_params, 0.0);
+  for (int rank = 0; rank < ranks; ++rank) {
+    for (int i = 0; i < layout_.total_params; ++i) sums[i] += *gathered++;
   }
-  return out;
 }
 
 float GradNorm::compute(float grad_scale, Stream& stream) {
@@ -41,27 +46,22 @@ float GradNorm::compute(float grad_scale, Stream& stream) {
                            piece.grad_N, layout_.block);
   }
   mesh_.group(Axis::kData).all_reduce(blocks_, ReduceOp::kSum, stream);
+  ops::copy(stream, host_blocks_, blocks_);
   stream.synchronize();
   if (stream.planning()) return 0.0F;
 
-  std::vector<double> sums(static_cast<std::size_t>(layout_.total_params), 0.0);
-  const float* blocks = blocks_.as<float>();
+  auto* sums = reinterpret_cast<double*>(host_sums_.data);
+  std::fill_n(sums, layout_.total_params, 0.0);
+  const float* blocks = host_blocks_.as<float>();
   for (const auto& param : layout_.params) {
     if (!param.counted) continue;
     double sum = 0.0;
     for (std::int64_t b = 0; b < param.blocks; ++b)
       sum += static_cast<double>(blocks[param.first_block + b]);
-    sums[static_cast<std::size_t>(param.index)] = sum;
+    sums[param.index] = sum;
   }
-  for (const Axis axis : {Axis::kPipeline, Axis::kTensor}) {
-    const auto rows = gather(sums, axis, stream);
-    for (std::size_t i = 0; i < sums.size(); ++i) {
-      sums[i] = 0.0;
-      for (const auto& row : rows) sums[i] += row[i];
-    }
-  }
-  double total = 0.0;
-  for (const double sum : sums) total += sum;
+  for (const Axis axis : {Axis::kPipeline, Axis::kTensor}) add_over(axis, stream);
+  const double total = std::accumulate(sums, sums + layout_.total_params, 0.0);
   return static_cast<float>(std::sqrt(total) * static_cast<double>(grad_scale));
 }
 

@@ -35,19 +35,21 @@ struct GradNormLayout {
 // parameter order over pipeline and tensor ranks.
 class GradNorm {
  public:
-  GradNorm(GradNormLayout layout, DeviceMesh& mesh, Arena& arena);
+  // host: for what the host reads and writes (Arena::mirror).
+  GradNorm(GradNormLayout layout, DeviceMesh& mesh, Arena& arena, Arena& host);
 
   // The norm of grad_scale * gradient. Waits for the result: same value on every rank. Collective.
   float compute(float grad_scale, Stream& stream);
 
  private:
-  // Values of all ranks of an axis, one row each, in rank order.
-  std::vector<std::vector<double>> gather(const std::vector<double>& own, Axis axis,
-                                          Stream& stream);
+  // Replaces the host's sums by their sums over an axis, in rank order. Waits.
+  void add_over(Axis axis, Stream& stream);
 
   GradNormLayout layout_;
   DeviceMesh& mesh_;
-  Tensor blocks_;  // f32 [blocks]
+  Tensor blocks_, host_blocks_;      // f32 [blocks]
+  Tensor sums_, host_sums_;          // doubles by parameter of the whole model, as bytes
+  Tensor gathered_, host_gathered_;  // the same of every rank of an axis
 };
 
 }  // namespace frugal

@@ -67,7 +67,7 @@ float norm_on(DeviceMesh& mesh, const std::vector<Owned>& gradients) {
     layout.blocks += blocks;
   }
   Arena arena({}, 1 << 16);
-  GradNorm norm(std::move(layout), mesh, arena);
+  GradNorm norm(std::move(layout), mesh, arena, arena);
   const auto stream = make_stream({}, "test");
   return norm.compute(kScale, *stream);
 }

@@ -1,0 +1,75 @@
+// The host touches no device memory: a training on a device that would not survive it, against the
+// CPU.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "kernels/core/arena.h"
+#include "kernels/ops/elementwise.h"
+#include "tests/equivalence/tiny_training.h"
+#include "tests/support/guarded_device.h"
+#include "trainer/checkpoint/checkpoint.h"
+
+namespace frugal::test {
+namespace {
+
+class DeviceMemory : public testing::Test {
+ protected:
+  static void SetUpTestSuite() { install_guarded_device(); }
+};
+
+TEST_F(DeviceMemory, IsGuardedHere) {
+  Arena arena(kGuarded, 64);
+  const Tensor there = arena.allocate("there", {1}, DType::kF32);
+  float value = 1.0F;
+  const Tensor here{reinterpret_cast<std::byte*>(&value), {1}, DType::kF32, {}};
+  const auto stream = make_stream(kGuarded, "test");
+  ops::fill(*stream, there, 2.0F);
+  ops::copy(*stream, here, there);
+  EXPECT_EQ(value, 1.0F);  // nobody has waited
+  stream->synchronize();
+  EXPECT_EQ(value, 2.0F);
+  EXPECT_DEATH(*there.as<float>() = 3.0F, "");
+}
+
+// Trains, evaluates, generates, saves; goes on from the checkpoint, on either side.
+void check_training(const std::string& family, const std::string& precision) {
+  Config config = tiny_config(family, precision);
+  config.model.vocab_size = 33001;  // state does not fit the staging memory whole
+  config.batch.global_batch_size = 8;
+  config = with_layout(config, {});
+  const std::string root =
+      testing::TempDir() + "frugal_device_memory_" + std::to_string(getpid()) + family;
+  const Outcome expected = train(config, {.until = 8});
+  const Outcome first = train(config, {.until = 7, .save_under = root, .device = kGuarded});
+  const std::string checkpoint = list_checkpoints(root).at(0);
+  const Outcome resumed =
+      train(config, {.resume_from = checkpoint, .until = 8, .device = kGuarded});
+  const Outcome elsewhere = train(config, {.resume_from = checkpoint, .until = 8});
+  std::filesystem::remove_all(root);
+  EXPECT_EQ(first.inference, expected.inference);
+  EXPECT_EQ(difference(expected, resumed), "");
+  EXPECT_EQ(difference(expected, elsewhere), "");
+  EXPECT_TRUE(std::equal(first.losses.begin(), first.losses.end(), expected.losses.begin()));
+}
+
+TEST_F(DeviceMemory, IsLeftAloneByTheTrainer) {
+  check_training("llama", "bf16");
+  check_training("gpt2", "fp32");
+}
+
+// What a plan counts on the host is there for the device alone, and all that the model takes.
+TEST_F(DeviceMemory, HasItsPlanOnTheHost) {
+  const Config config = with_layout(tiny_config("llama", "bf16"), {});
+  const MemoryPlan here = RankModel::plan(config, 0);
+  const MemoryPlan there = RankModel::plan(config, 0, kGuarded);
+  EXPECT_EQ(here.host, 0U);
+  EXPECT_GT(there.host, 0U);
+  EXPECT_EQ(there.weights, here.weights);
+  EXPECT_EQ(there.activations, here.activations);
+  EXPECT_EQ(there.workspace, here.workspace);
+}
+
+}  // namespace
+}  // namespace frugal::test

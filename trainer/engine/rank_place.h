@@ -1,0 +1,21 @@
+// Where a rank runs.
+#pragma once
+
+#include "kernels/core/device.h"
+#include "trainer/config/config.h"
+
+namespace frugal {
+
+struct RankPlace {
+  int local_rank = 0;  // among the ranks of this host
+  int local_size = 1;
+  int process_ranks = 1;   // ranks that are threads of this process
+  int ranks_on_cores = 1;  // ranks, this one included, that share the cores of its affinity mask
+};
+
+// What config.device means for this rank: the CPU, or the GPU of its host that has the number of
+// its local rank. auto: a GPU where this program can use one. Throws Error(kPreflight) for cuda
+// where it cannot.
+Device rank_device(const Config& config, const RankPlace& place);
+
+}  // namespace frugal
