@@ -62,6 +62,11 @@ for preset in asan tsan; do
   say "$preset: testing"
   FRUGAL_TEST_FULL=0 run_tests "$preset" "${select[@]}"
 done
+if command -v nvcc >/dev/null; then
+  build cuda-dev frugal_cuda_kernels
+else
+  say "no CUDA toolkit here: the kernels were tested on the CPU and not compiled for a GPU"
+fi
 say "done; skipped in part: $skipped"
 echo "$passed passed, $failed failed"
 [[ $failed -eq 0 && $passed -gt 0 ]]

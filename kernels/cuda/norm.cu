@@ -1,7 +1,7 @@
-// One block per row for what is written by row; for the gradients of weights one block per strip of
-// columns, which walks over all rows and needs no second pass: the sums are in one fixed order.
+// One block per row; the gradients of weights are column sums.
 #include <algorithm>
 
+#include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/device/element.h"
 #include "kernels/cuda/device/reduce.h"
 #include "kernels/cuda/launch.h"
@@ -23,8 +23,9 @@ __device__ __forceinline__ void for_packs(std::int64_t width, Fn fn) {
 LaunchShape row_shape(std::int64_t rows, std::int64_t width, int pack) {
   const std::int64_t packs = (width + pack - 1) / pack;
   const std::int64_t warps = std::clamp<std::int64_t>((packs + kWarp - 1) / kWarp, 1, 8);
-  return {
-      .blocks_x = rows, .threads = static_cast<int>(warps) * kWarp, .shared_bytes = kBlockSumBytes};
+  return {.blocks_x = rows,
+          .threads = static_cast<int>(warps) * kWarp,
+          .shared_bytes = kReduceBytes<float>};
 }
 
 template <class T>
@@ -149,6 +150,28 @@ __global__ void norm_backward_input_kernel(BackwardInput<T> a) {
   });
 }
 
+// dw += dy * xhat, db += dy.
+template <int kSize, class T>
+struct WeightTerm {
+  const T* dy;
+  const T* x;
+  const float* mean;  // null: RMSNorm
+  const float* rstd;
+  std::int64_t width;
+
+  __device__ void operator()(std::int64_t row, std::int64_t column, float (&sums)[2][kSize]) const {
+    const auto g = load<kSize>(dy + row * width + column);
+    const auto v = load<kSize>(x + row * width + column);
+    const float centre = mean != nullptr ? mean[row] : 0.0F, scale = rstd[row];
+#pragma unroll
+    for (int e = 0; e < kSize; ++e) {
+      const float d = to_float(g.element[e]);
+      sums[0][e] = fmaf(d, (to_float(v.element[e]) - centre) * scale, sums[0][e]);
+      sums[1][e] += d;
+    }
+  }
+};
+
 template <class T>
 struct BackwardWeight {
   float* dw;
@@ -160,65 +183,13 @@ struct BackwardWeight {
   std::int64_t rows, width;
 };
 
-// A strip is kStripPacks packs wide; the block's other threads take other rows.
-constexpr int kStripPacks = 4, kStripThreads = 512, kStripRows = kStripThreads / kStripPacks;
-
-// dw += sum over rows of dy * xhat, db += sum of dy. Shared memory: kStripThreads packs of float.
-template <int kSize, class T>
-__global__ void norm_backward_weight_kernel(BackwardWeight<T> a) {
-  const int own_pack = static_cast<int>(threadIdx.x) % kStripPacks;
-  const int own_row = static_cast<int>(threadIdx.x) / kStripPacks;
-  const std::int64_t column =
-      (static_cast<std::int64_t>(blockIdx.x) * kStripPacks + own_pack) * kSize;
-  float dw[kSize] = {}, db[kSize] = {};
-  if (column < a.width) {
-    for (std::int64_t row = own_row; row < a.rows; row += kStripRows) {
-      const auto dy = load<kSize>(a.dy + row * a.width + column);
-      const auto x = load<kSize>(a.x + row * a.width + column);
-      const float mean = a.mean != nullptr ? a.mean[row] : 0.0F, rstd = a.rstd[row];
-#pragma unroll
-      for (int e = 0; e < kSize; ++e) {
-        const float g = to_float(dy.element[e]);
-        dw[e] = fmaf(g, (to_float(x.element[e]) - mean) * rstd, dw[e]);
-        db[e] += g;
-      }
-    }
-  }
-  // The rows' sums, halved until one is left.
-  float* sums = shared<float>();
-  const auto add_rows = [&](float(&own)[kSize], float* total) {
-    __syncthreads();
-#pragma unroll
-    for (int e = 0; e < kSize; ++e) sums[e * kStripThreads + threadIdx.x] = own[e];
-    for (int half = kStripRows / 2; half > 0; half /= 2) {
-      __syncthreads();
-      if (own_row < half) {
-#pragma unroll
-        for (int e = 0; e < kSize; ++e) {
-          float* place = sums + e * kStripThreads + threadIdx.x;
-          *place += place[half * kStripPacks];
-        }
-      }
-    }
-    if (own_row == 0 && column < a.width) {
-#pragma unroll
-      for (int e = 0; e < kSize; ++e) total[column + e] += sums[e * kStripThreads + threadIdx.x];
-    }
-  };
-  add_rows(dw, a.dw);
-  if (a.db != nullptr) add_rows(db, a.db);
-}
-
 template <class T>
 void backward_weight(Stream& stream, std::string_view name, const BackwardWeight<T>& a) {
-  if (a.rows == 0) return;
   const auto run = [&]<int kSize>() {
-    constexpr std::int64_t kStrip = kStripPacks * kSize;
-    launch(stream, name,
-           {.blocks_x = (a.width + kStrip - 1) / kStrip,
-            .threads = kStripThreads,
-            .shared_bytes = kStripThreads * kSize * sizeof(float)},
-           norm_backward_weight_kernel<kSize, T>, a);
+    add_column_sums<kSize, 2>(
+        stream, name, {.out = {a.dw, a.db}, .rows = a.rows, .width = a.width},
+        WeightTerm<kSize, T>{
+            .dy = a.dy, .x = a.x, .mean = a.mean, .rstd = a.rstd, .width = a.width});
   };
   fits_packs<T>(a.width, a.dy, a.x) ? run.template operator()<kWhole<T>>()
                                     : run.template operator()<1>();

@@ -20,7 +20,7 @@ endforeach()
 list(GET FRUGAL_CUDA_ARCHITECTURES -1 newest)
 string(REGEX REPLACE "[af]$" "" newest "${newest}")  # code for 120a runs nowhere else, PTX for 120 does
 list(APPEND flags "-gencode arch=compute_${newest},code=compute_${newest}")
-# No contraction: kernels say fmaf where they mean it. What spills, uses local memory or doubles does not build.
-list(APPEND flags -fmad=false "-Xptxas -warn-spills,-warn-lmem-usage,-warn-double-usage,-Werror"
+# No contraction: kernels say fmaf where they mean it. What spills or uses local memory does not build.
+list(APPEND flags -fmad=false "-Xptxas -warn-spills,-warn-lmem-usage,-Werror"
      -Werror all-warnings "-Xcompiler -Wall,-Wextra,-Wno-missing-field-initializers,-ffp-contract=off,-fno-math-errno")
 list(JOIN flags " " CMAKE_CUDA_FLAGS)
