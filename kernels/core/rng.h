@@ -10,8 +10,8 @@
 namespace frugal {
 
 // Four 32-bit words for (key, counter).
-inline std::array<std::uint32_t, 4> philox4x32(std::uint64_t key, std::uint64_t counter_low,
-                                               std::uint64_t counter_high = 0) {
+constexpr std::array<std::uint32_t, 4> philox4x32(std::uint64_t key, std::uint64_t counter_low,
+                                                  std::uint64_t counter_high = 0) {
   std::array<std::uint32_t, 4> c{
       static_cast<std::uint32_t>(counter_low), static_cast<std::uint32_t>(counter_low >> 32),
       static_cast<std::uint32_t>(counter_high), static_cast<std::uint32_t>(counter_high >> 32)};
@@ -29,7 +29,7 @@ inline std::array<std::uint32_t, 4> philox4x32(std::uint64_t key, std::uint64_t 
 }
 
 // In (0, 1): the middle of one of 2^24 intervals, so never 0 and never 1, exact in float.
-inline float uniform_from_bits(std::uint32_t bits) {
+constexpr float uniform_from_bits(std::uint32_t bits) {
   return (static_cast<float>(bits >> 8) + 0.5F) * (1.0F / 16777216.0F);
 }
 

@@ -41,6 +41,10 @@ void cast(Stream& stream, Tensor out, ConstTensor x) {
   });
 }
 
+void copy(Stream& stream, Tensor out, ConstTensor x) {
+  copy_bytes(stream, out.data, x.data, x.bytes());
+}
+
 void fill(Stream& stream, Tensor out, float value) {
   if (out.dtype == DType::kI32) {
     fill_with(stream, out, static_cast<std::int32_t>(std::lround(value)));

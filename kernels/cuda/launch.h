@@ -38,4 +38,16 @@ void launch(Stream& stream, std::string_view name, const LaunchShape& shape,
 #endif
 }
 
+// Enqueues a copy; each side may lie on the device or on the host.
+inline void copy_bytes(Stream& stream, void* to, const void* from, std::size_t bytes) {
+  if (stream.planning()) return;
+#ifdef __CUDACC__
+  const cudaError_t error = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault,
+                                            static_cast<cudaStream_t>(stream.native_handle()));
+  FRUGAL_CHECK(error == cudaSuccess, "copy: ", cudaGetErrorString(error));
+#else
+  stream.run_host([=] { std::memcpy(to, from, bytes); });
+#endif
+}
+
 }  // namespace frugal::cu

@@ -20,6 +20,7 @@ const OpTable& emulated_cuda_table() {
     out.gelu_forward = &cu::gelu_forward;
     out.gelu_backward_input = &cu::gelu_backward_input;
     out.embedding_forward = &cu::embedding_forward;
+    out.embedding_backward_weight = &cu::embedding_backward_weight;
     out.cross_entropy_statistics = &cu::cross_entropy_statistics;
     out.cross_entropy_rescale = &cu::cross_entropy_rescale;
     out.cross_entropy_loss = &cu::cross_entropy_loss;
@@ -27,6 +28,8 @@ const OpTable& emulated_cuda_table() {
     out.add = &cu::add;
     out.cast = &cu::cast;
     out.fill = &cu::fill;
+    out.copy = &cu::copy;
+    out.normal_fill = &cu::normal_fill;
     out.tree_sum = &cu::tree_sum;
     out.max_rows = &cu::max_rows;
     out.sum_accumulate = &cu::sum_accumulate;

@@ -13,10 +13,15 @@
 #include "kernels/ops/op_table.h"
 
 namespace frugal {
+namespace {
+
+OpTable installed;
+
+}  // namespace
 
 // In place of kernels/cuda/unavailable.cc.
 const OpTable* cu::table() {
-  return &cpu::table;
+  return &installed;
 }
 
 namespace test {
@@ -104,7 +109,8 @@ const GuardedRuntime runtime;
 
 }  // namespace
 
-void install_guarded_device() {
+void install_guarded_device(const OpTable& table) {
+  installed = table;
   register_device_runtime(kGuarded.type, &runtime);
 }
 

@@ -122,4 +122,14 @@ inline unsigned __ballot_sync(unsigned mask, int vote) {
 inline int __any_sync(unsigned mask, int vote) {
   return static_cast<int>(::frugal::emulation::ballot(mask, vote != 0) != 0);
 }
+inline double cospi(double x) {
+  return std::cos(3.141592653589793 * x);
+}
+inline double sinpi(double x) {
+  return std::sin(3.141592653589793 * x);
+}
+// The number of the lowest set bit, from 1; 0: none.
+inline int __ffs(int x) {
+  return __builtin_ffs(x);
+}
 // NOLINTEND(bugprone-reserved-identifier, bugprone-macro-parentheses)

@@ -8,6 +8,7 @@
 #include "kernels/core/arena.h"
 #include "kernels/ops/elementwise.h"
 #include "tests/equivalence/tiny_training.h"
+#include "tests/support/emulated_cuda.h"
 #include "tests/support/guarded_device.h"
 #include "trainer/checkpoint/checkpoint.h"
 
@@ -16,7 +17,7 @@ namespace {
 
 class DeviceMemory : public testing::Test {
  protected:
-  static void SetUpTestSuite() { install_guarded_device(); }
+  void SetUp() override { install_guarded_device(cpu::table); }
 };
 
 TEST_F(DeviceMemory, IsGuardedHere) {
@@ -57,6 +58,27 @@ void check_training(const std::string& family, const std::string& precision) {
 TEST_F(DeviceMemory, IsLeftAloneByTheTrainer) {
   check_training("llama", "bf16");
   check_training("gpt2", "fp32");
+}
+
+// The CUDA backend's kernels, emulated, in a whole training: near the CPU's numbers, and the same
+// bits again.
+TEST_F(DeviceMemory, TrainsWithCudaKernels) {
+  install_guarded_device(emulated_cuda_table());
+  for (const std::string family : {"llama", "gpt2"}) {
+    Config config = tiny_config(family, "fp32");
+    config.batch.global_batch_size = 8;
+    config = with_layout(config, {});
+    const Outcome expected = train(config, {.until = 3});
+    const Outcome first = train(config, {.until = 3, .device = kGuarded});
+    const Outcome second = train(config, {.until = 3, .device = kGuarded});
+    EXPECT_EQ(difference(first, second), "");
+    ASSERT_EQ(first.losses.size(), 3U);
+    EXPECT_NE(difference(expected, first), "") << "are these the CPU's kernels?";
+    for (std::size_t i = 0; i < first.losses.size(); ++i) {
+      EXPECT_NEAR(first.losses[i], expected.losses[i], 1e-5F * expected.losses[i]) << family;
+      EXPECT_NEAR(first.norms[i], expected.norms[i], 1e-4F * expected.norms[i]) << family;
+    }
+  }
 }
 
 // What a plan counts on the host is there for the device alone, and all that the model takes.
