@@ -27,6 +27,13 @@ void launch(Stream& stream, std::string_view name, const LaunchShape& shape,
                     1};
   const auto threads = static_cast<unsigned>(shape.threads);
 #ifdef __CUDACC__
+  constexpr std::size_t kUnasked = 48 * 1024;  // more than this a kernel must ask for
+  if (shape.shared_bytes > kUnasked) {
+    const cudaError_t error = cudaFuncSetAttribute(
+        kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shape.shared_bytes));
+    FRUGAL_CHECK(error == cudaSuccess, name, ": ", shape.shared_bytes,
+                 " bytes of shared memory: ", cudaGetErrorString(error));
+  }
   kernel<<<blocks, threads, shape.shared_bytes,
            static_cast<cudaStream_t>(stream.native_handle())>>>(arguments...);
   const cudaError_t error = cudaGetLastError();

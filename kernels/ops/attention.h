@@ -32,7 +32,8 @@ namespace ops {
 
 // out = softmax(scale * q k^T, visible) v. Position j is visible from i of the same sequence when
 // document_start[i] <= j <= i (0 <= j <= i without documents). Scores and sums in f32.
-// REQUIRES: N divisible by M.   Deterministic: yes, the same bits for any number of threads.
+// REQUIRES: N divisible by M; document_start does not fall along a sequence.   Deterministic: yes,
+// the same bits for any number of threads.
 void attention_forward(Stream& stream, const AttentionForwardArgs& args);
 
 // Gradients of all three inputs. Probabilities are recomputed from q, k and lse. dk and dv of a

@@ -15,6 +15,8 @@ const OpTable& emulated_cuda_table() {
     out.layer_norm_backward_weight = &cu::layer_norm_backward_weight;
     out.rope_forward = &cu::rope_forward;
     out.rope_backward_input = &cu::rope_backward_input;
+    out.attention_forward = &cu::attention_forward;
+    out.attention_backward_input = &cu::attention_backward_input;
     out.swiglu_forward = &cu::swiglu_forward;
     out.swiglu_backward_input = &cu::swiglu_backward_input;
     out.gelu_forward = &cu::gelu_forward;
@@ -42,7 +44,7 @@ const OpTable& emulated_cuda_table() {
 }
 
 bool has_cuda_kernel(std::string_view case_name) {
-  constexpr std::string_view kWithout[] = {"attention", "matmul"};
+  constexpr std::string_view kWithout[] = {"matmul"};
   return std::ranges::none_of(kWithout,
                               [&](std::string_view f) { return case_name.starts_with(f); });
 }
