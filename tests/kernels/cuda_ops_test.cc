@@ -15,10 +15,7 @@ using emulation::Order;
 // depend on it.
 TEST(CudaOps, MatchReferenceWithTheSameBitsInAnyOrderOfThreads) {
   const auto stream = make_stream({}, "test");
-  int cases = 0;
   for (const OpCase& op : op_cases()) {
-    if (!has_cuda_kernel(op.name)) continue;
-    ++cases;
     SCOPED_TRACE(op.name);
     const auto expected = op.run(reference_table(), *stream);
     std::vector<Owned> first;
@@ -40,7 +37,6 @@ TEST(CudaOps, MatchReferenceWithTheSameBitsInAnyOrderOfThreads) {
     }
     if (testing::Test::HasFatalFailure()) return;
   }
-  EXPECT_GT(cases, 50);
 }
 
 }  // namespace

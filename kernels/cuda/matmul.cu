@@ -1,0 +1,109 @@
+// Products for every card, type and shape: multiply-adds in float32, no tensor cores; the last in
+// the list of implementations.
+//
+// A block computes a 64 x 64 tile of the result, a thread 4 x 4 of it, walking over the inner
+// dimension in steps of 16 that stand in shared memory.
+#include "kernels/ops/matmul.h"
+
+#include "kernels/cuda/device/element.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/ops/op_table.h"
+
+namespace frugal::cu {
+namespace {
+
+constexpr int kTile = 64, kStep = 16, kOwn = 4, kThreads = (kTile / kOwn) * (kTile / kOwn);
+constexpr int kStride = kTile + 4;  // keeps 16-byte alignment, and columns out of one bank
+constexpr std::size_t kSharedBytes = 2UL * kStep * kStride * sizeof(float);
+
+template <class In, class Out>
+struct Product {
+  Out* out;
+  const In* a;
+  const In* b;
+  const In* bias;  // or null
+  std::int64_t m, n, k;
+  bool transpose_a, transpose_b, accumulate;
+};
+
+// Copies elements (first + i, k + j), i < kTile, j < kStep, of a matrix whose rows are `rows` of
+// length k_count to tile[j][i]; what does not exist is 0. transposed: stored as [k_count, rows].
+// Neighbouring threads read neighbours in memory.
+template <class In>
+__device__ __forceinline__ void fill_tile(float* tile, const In* x, std::int64_t first,
+                                          std::int64_t rows, std::int64_t k, std::int64_t k_count,
+                                          bool transposed) {
+  for (int i = static_cast<int>(threadIdx.x); i < kTile * kStep; i += kThreads) {
+    const int row = transposed ? i % kTile : i / kStep, step = transposed ? i / kTile : i % kStep;
+    const std::int64_t r = first + row, c = k + step;
+    float value = 0.0F;
+    if (r < rows && c < k_count)
+      value = to_float(transposed ? x[c * rows + r] : x[r * k_count + c]);
+    tile[step * kStride + row] = value;
+  }
+}
+
+template <class In, class Out>
+__global__ void matmul_kernel(Product<In, Out> p) {
+  float* a = shared<float>();
+  float* b = a + kStep * kStride;
+  const std::int64_t tiles = (p.n + kTile - 1) / kTile;
+  const std::int64_t row = blockIdx.x / tiles * kTile, column = blockIdx.x % tiles * kTile;
+  const int own_row = static_cast<int>(threadIdx.x) / (kTile / kOwn) * kOwn;
+  const int own_column = static_cast<int>(threadIdx.x) % (kTile / kOwn) * kOwn;
+  float sums[kOwn][kOwn] = {};
+  for (std::int64_t k = 0; k < p.k; k += kStep) {
+    __syncthreads();
+    fill_tile(a, p.a, row, p.m, k, p.k, p.transpose_a);
+    fill_tile(b, p.b, column, p.n, k, p.k, !p.transpose_b);
+    __syncthreads();
+#pragma unroll
+    for (int step = 0; step < kStep; ++step) {
+      const auto x = load<kOwn>(a + step * kStride + own_row);
+      const auto y = load<kOwn>(b + step * kStride + own_column);
+#pragma unroll
+      for (int i = 0; i < kOwn; ++i) {
+#pragma unroll
+        for (int j = 0; j < kOwn; ++j) sums[i][j] = fmaf(x.element[i], y.element[j], sums[i][j]);
+      }
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < kOwn; ++i) {
+#pragma unroll
+    for (int j = 0; j < kOwn; ++j) {
+      const std::int64_t r = row + own_row + i, c = column + own_column + j;
+      if (r >= p.m || c >= p.n) continue;
+      Out* to = p.out + r * p.n + c;
+      float value = sums[i][j];
+      if (p.accumulate) value += to_float(*to);
+      if (p.bias != nullptr) value += to_float(p.bias[c]);
+      *to = from_float<Out>(value);
+    }
+  }
+}
+
+}  // namespace
+
+void matmul(Stream& stream, const MatmulArgs& args) {
+  visit_float(args.a.dtype, [&]<class In>() {
+    visit_float(args.out_MN.dtype, [&]<class Out>() {
+      Product<In, Out> p{.out = args.out_MN.as<Out>(),
+                         .a = args.a.as<In>(),
+                         .b = args.b.as<In>(),
+                         .m = args.out_MN.shape[0],
+                         .n = args.out_MN.shape[1],
+                         .k = args.a.shape[args.transpose_a ? 0 : 1],
+                         .transpose_a = args.transpose_a,
+                         .transpose_b = args.transpose_b,
+                         .accumulate = args.accumulate};
+      if (args.bias_N.data != nullptr) p.bias = args.bias_N.as<In>();
+      const std::int64_t tiles = ((p.m + kTile - 1) / kTile) * ((p.n + kTile - 1) / kTile);
+      launch(stream, "matmul",
+             {.blocks_x = tiles, .threads = kThreads, .shared_bytes = kSharedBytes},
+             matmul_kernel<In, Out>, p);
+    });
+  });
+}
+
+}  // namespace frugal::cu
