@@ -16,32 +16,39 @@ constexpr int kTile = 64, kStep = 16, kOwn = 4, kThreads = (kTile / kOwn) * (kTi
 constexpr int kStride = kTile + 4;  // keeps 16-byte alignment, and columns out of one bank
 constexpr std::size_t kSharedBytes = 2UL * kStep * kStride * sizeof(float);
 
-template <class In, class Out>
-struct Product {
-  Out* out;
-  const In* a;
-  const In* b;
-  const In* bias;  // or null
-  std::int64_t m, n, k;
-  bool transpose_a, transpose_b, accumulate;
+// One side of the product: `rows` of length `depth`, or stored as [depth, rows].
+template <class In>
+struct Operand {
+  const In* x;
+  std::int64_t rows, depth;
+  bool transposed;
 };
 
-// Copies elements (first + i, k + j), i < kTile, j < kStep, of a matrix whose rows are `rows` of
-// length k_count to tile[j][i]; what does not exist is 0. transposed: stored as [k_count, rows].
-// Neighbouring threads read neighbours in memory.
+// Copies elements (first + i, k + j), i < kTile, j < kStep, to tile[j][i]; what does not exist is
+// 0. Neighbouring threads read neighbours in memory.
 template <class In>
-__device__ __forceinline__ void fill_tile(float* tile, const In* x, std::int64_t first,
-                                          std::int64_t rows, std::int64_t k, std::int64_t k_count,
-                                          bool transposed) {
+__device__ __forceinline__ void fill_tile(float* tile, const Operand<In>& from, std::int64_t first,
+                                          std::int64_t k) {
   for (int i = static_cast<int>(threadIdx.x); i < kTile * kStep; i += kThreads) {
-    const int row = transposed ? i % kTile : i / kStep, step = transposed ? i / kTile : i % kStep;
+    const int row = from.transposed ? i % kTile : i / kStep;
+    const int step = from.transposed ? i / kTile : i % kStep;
     const std::int64_t r = first + row, c = k + step;
     float value = 0.0F;
-    if (r < rows && c < k_count)
-      value = to_float(transposed ? x[c * rows + r] : x[r * k_count + c]);
+    if (r < from.rows && c < from.depth) {
+      value = to_float(from.transposed ? from.x[c * from.rows + r] : from.x[r * from.depth + c]);
+    }
     tile[step * kStride + row] = value;
   }
 }
+
+template <class In, class Out>
+struct Product {
+  Out* out;
+  Operand<In> a, b;  // b by columns
+  const In* bias;    // or null
+  std::int64_t m, n, k;
+  bool accumulate;
+};
 
 template <class In, class Out>
 __global__ void matmul_kernel(Product<In, Out> p) {
@@ -54,8 +61,8 @@ __global__ void matmul_kernel(Product<In, Out> p) {
   float sums[kOwn][kOwn] = {};
   for (std::int64_t k = 0; k < p.k; k += kStep) {
     __syncthreads();
-    fill_tile(a, p.a, row, p.m, k, p.k, p.transpose_a);
-    fill_tile(b, p.b, column, p.n, k, p.k, !p.transpose_b);
+    fill_tile(a, p.a, row, k);
+    fill_tile(b, p.b, column, k);
     __syncthreads();
 #pragma unroll
     for (int step = 0; step < kStep; ++step) {
@@ -88,17 +95,17 @@ __global__ void matmul_kernel(Product<In, Out> p) {
 void matmul(Stream& stream, const MatmulArgs& args) {
   visit_float(args.a.dtype, [&]<class In>() {
     visit_float(args.out_MN.dtype, [&]<class Out>() {
+      const std::int64_t m = args.out_MN.shape[0], n = args.out_MN.shape[1];
+      const std::int64_t k = args.a.shape[args.transpose_a ? 0 : 1];
       Product<In, Out> p{.out = args.out_MN.as<Out>(),
-                         .a = args.a.as<In>(),
-                         .b = args.b.as<In>(),
-                         .m = args.out_MN.shape[0],
-                         .n = args.out_MN.shape[1],
-                         .k = args.a.shape[args.transpose_a ? 0 : 1],
-                         .transpose_a = args.transpose_a,
-                         .transpose_b = args.transpose_b,
+                         .a = {args.a.as<In>(), m, k, args.transpose_a},
+                         .b = {args.b.as<In>(), n, k, !args.transpose_b},
+                         .m = m,
+                         .n = n,
+                         .k = k,
                          .accumulate = args.accumulate};
       if (args.bias_N.data != nullptr) p.bias = args.bias_N.as<In>();
-      const std::int64_t tiles = ((p.m + kTile - 1) / kTile) * ((p.n + kTile - 1) / kTile);
+      const std::int64_t tiles = ((m + kTile - 1) / kTile) * ((n + kTile - 1) / kTile);
       launch(stream, "matmul",
              {.blocks_x = tiles, .threads = kThreads, .shared_bytes = kSharedBytes},
              matmul_kernel<In, Out>, p);
