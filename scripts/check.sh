@@ -23,8 +23,16 @@ mapfile -t changed < <({ git diff --name-only --diff-filter=d "$base" -- '*.cc'
                          git ls-files --others --exclude-standard '*.cc'; } | sort -u)
 if [[ ${#changed[@]} -gt 0 ]]; then
   if [[ -f build/release/compile_commands.json ]]; then
+    built=()
+    for file in "${changed[@]}"; do
+      if grep -F "\"$PWD/$file\"" build/release/compile_commands.json >/dev/null; then
+        built+=("$file")
+      else
+        echo "check: $file is not part of the release build, so clang-tidy leaves it out" >&2
+      fi
+    done
     # clang does not know every warning option of GCC that the compile commands carry.
-    printf '%s\n' "${changed[@]}" | xargs -P "$(nproc)" -n 4 \
+    printf '%s\n' "${built[@]}" | xargs -r -P "$(nproc)" -n 4 \
       clang-tidy --quiet --extra-arg=-Wno-unknown-warning-option -p build/release || status=1
   else
     echo "check: build the release preset first, clang-tidy needs its compile commands" >&2

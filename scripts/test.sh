@@ -63,9 +63,9 @@ for preset in asan tsan; do
   FRUGAL_TEST_FULL=0 run_tests "$preset" "${select[@]}"
 done
 if command -v nvcc >/dev/null; then
-  build cuda-dev frugal_cuda_kernels
+  build cuda-dev frugal
 else
-  say "no CUDA toolkit here: the kernels were tested on the CPU and not compiled for a GPU"
+  say "no CUDA toolkit here: the kernels were tested on the CPU, and nothing was compiled for a GPU"
 fi
 say "done; skipped in part: $skipped"
 echo "$passed passed, $failed failed"

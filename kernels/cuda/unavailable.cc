@@ -7,4 +7,12 @@ const OpTable* table() {
   return nullptr;
 }
 
+std::string missing() {
+  return "this build has no CUDA backend";
+}
+
+int device_count() {
+  return 0;
+}
+
 }  // namespace frugal::cu

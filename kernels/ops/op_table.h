@@ -3,6 +3,8 @@
 // op that is missing or mistyped is a link error that names it.
 #pragma once
 
+#include <string>
+
 #include "kernels/core/stream.h"
 #include "kernels/ops/activation.h"
 #include "kernels/ops/attention.h"
@@ -33,8 +35,13 @@ extern const OpTable table;
 }  // namespace cpu
 namespace cu {
 #include "kernels/ops/op_list.inc"
-// Null when this binary was built without CUDA (kernels/cuda/unavailable.cc).
+// Null where no GPU can be used. Also registers the GPUs' memory and streams. Call it before ranks
+// start.
 const OpTable* table();
+// Why the table is null, to be put after "but "; empty when it is not.
+std::string missing();
+// GPUs of this machine that the program may use.
+int device_count();
 }  // namespace cu
 #undef OP
 

@@ -23,6 +23,12 @@ OpTable installed;
 const OpTable* cu::table() {
   return &installed;
 }
+std::string cu::missing() {
+  return "";
+}
+int cu::device_count() {
+  return 1;
+}
 
 namespace test {
 namespace {
