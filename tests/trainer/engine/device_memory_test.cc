@@ -11,6 +11,7 @@
 #include "tests/support/emulated_cuda.h"
 #include "tests/support/guarded_device.h"
 #include "trainer/checkpoint/checkpoint.h"
+#include "trainer/engine/rank_place.h"
 
 namespace frugal::test {
 namespace {
@@ -78,6 +79,21 @@ TEST_F(DeviceMemory, TrainsWithCudaKernels) {
       EXPECT_NEAR(first.losses[i], expected.losses[i], 1e-5F * expected.losses[i]) << family;
       EXPECT_NEAR(first.norms[i], expected.norms[i], 1e-4F * expected.norms[i]) << family;
     }
+  }
+}
+
+TEST_F(DeviceMemory, ProcessesNeedAGpuEachAndThreadsShareThem) {
+  Config config;
+  config.device = "cuda";
+  EXPECT_EQ(rank_device(config, {.local_rank = 0, .local_size = 1}), kGuarded);
+  EXPECT_EQ(rank_device(config, {.local_rank = 1, .local_size = 2, .process_ranks = 2}), kGuarded);
+  try {
+    rank_device(config, {.local_rank = 1, .local_size = 2});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kPreflight);
+    EXPECT_NE(std::string(error.what()).find("this host has 1 GPU and 2 ranks"), std::string::npos)
+        << error.what();
   }
 }
 
