@@ -30,7 +30,11 @@ void check_memory(const Config& config, int world_rank, const RankPlace& place) 
 
 TrainingRun prepare_training(Config config, int world_size) {
   resolve_config(config, world_size);
-  rank_device(config, {});  // where there is none, say so before anything is read
+  // Where there is none, say so before anything is read.
+  if (!on_host(rank_device(config, {})) && world_size > 1) {
+    fail(ErrorKind::kPreflight, "device: ", config.device, " means a GPU here, and GPUs train on ",
+         "one rank so far, not on ", world_size, "; start one rank, or set device: cpu");
+  }
   auto tokenizer = std::make_shared<const Tokenizer>(Tokenizer::load(config.tokenizer.path));
   const int vocabulary = tokenizer->vocab_size();
   if (!config.model.vocab_size) config.model.vocab_size = vocabulary;

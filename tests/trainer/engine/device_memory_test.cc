@@ -12,6 +12,7 @@
 #include "tests/support/guarded_device.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/engine/rank_place.h"
+#include "trainer/engine/train.h"
 
 namespace frugal::test {
 namespace {
@@ -93,6 +94,20 @@ TEST_F(DeviceMemory, ProcessesNeedAGpuEachAndThreadsShareThem) {
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kPreflight);
     EXPECT_NE(std::string(error.what()).find("this host has 1 GPU and 2 ranks"), std::string::npos)
+        << error.what();
+  }
+}
+
+// Ranks exchange host memory only: said before anything starts.
+TEST_F(DeviceMemory, TrainsOnOneRankOnly) {
+  Config config = tiny_config("llama", "fp32");
+  config.device = "cuda";
+  try {
+    prepare_training(config, 2);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kPreflight);
+    EXPECT_NE(std::string(error.what()).find("one rank so far, not on 2"), std::string::npos)
         << error.what();
   }
 }
