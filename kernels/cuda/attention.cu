@@ -336,7 +336,7 @@ void visit_dim(std::int64_t dim, Fn&& fn) {
   fn.template operator()<8, 1>();
 }
 
-// own_rows: the block's tiles beside that of 32 rows.
+// own_tiles: the block's tiles of its own rows, beside that of 32 rows.
 template <int kRows, class T>
 LaunchShape shape_of(const Problem<T>& p, std::int64_t tokens, std::int64_t heads, int own_tiles) {
   constexpr int kBlockRows = kWarps * kRows;

@@ -23,9 +23,8 @@ __global__ void fill_kernel(T* out, std::int64_t count, T value) {
 
 template <class T>
 void fill_with(Stream& stream, const Tensor& out, T value) {
-  constexpr int kThreads = 256;
-  launch(stream, "fill", {.blocks_x = (out.numel() + kThreads - 1) / kThreads, .threads = kThreads},
-         fill_kernel<T>, out.as<T>(), out.numel(), value);
+  launch(stream, "fill", thread_for_each(out.numel()), fill_kernel<T>, out.as<T>(), out.numel(),
+         value);
 }
 
 }  // namespace

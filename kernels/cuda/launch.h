@@ -15,6 +15,12 @@ struct LaunchShape {
   std::size_t shared_bytes = 0;
 };
 
+// A thread for each of `items`; the last block may have more.
+constexpr int kItemThreads = 256;
+inline LaunchShape thread_for_each(std::int64_t items) {
+  return {.blocks_x = (items + kItemThreads - 1) / kItemThreads, .threads = kItemThreads};
+}
+
 // Enqueues the kernel; a grid without blocks is nothing to do. name: the op, for messages. Throws
 // Error(kInternal) when the device refuses the launch.
 template <class... Parameters, class... Arguments>

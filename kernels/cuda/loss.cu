@@ -11,7 +11,7 @@
 namespace frugal::cu {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = kItemThreads;
 
 // Calls fn(first column, pack) for this thread's packs of a row of `columns`.
 template <int kSize, class T, class Fn>
@@ -117,9 +117,6 @@ __global__ void loss_kernel(Loss a) {
   a.loss[t] = a.targets[t] < 0 ? 0.0F : a.max[t] + logf(a.sum_exp[t]) - a.target_logit[t];
 }
 
-LaunchShape shape_of_tokens(std::int64_t tokens) {
-  return {.blocks_x = (tokens + kThreads - 1) / kThreads, .threads = kThreads};
-}
 LaunchShape shape_of_rows(std::int64_t rows) {
   return {.blocks_x = rows, .threads = kThreads, .shared_bytes = kReduceBytes<float>};
 }
@@ -145,7 +142,7 @@ void cross_entropy_statistics(Stream& stream, const CrossEntropyStatisticsArgs& 
 
 void cross_entropy_rescale(Stream& stream, Tensor sum_exp, ConstTensor local_max,
                            ConstTensor global_max) {
-  launch(stream, "cross_entropy_rescale", shape_of_tokens(sum_exp.numel()), rescale_kernel,
+  launch(stream, "cross_entropy_rescale", thread_for_each(sum_exp.numel()), rescale_kernel,
          sum_exp.as<float>(), local_max.as<float>(), global_max.as<float>(), sum_exp.numel());
 }
 
@@ -156,7 +153,7 @@ void cross_entropy_loss(Stream& stream, const CrossEntropyLossArgs& args) {
                .target_logit = args.target_logit_C.as<float>(),
                .targets = args.targets_C.as<std::int32_t>(),
                .tokens = args.loss_C.numel()};
-  launch(stream, "cross_entropy_loss", shape_of_tokens(a.tokens), loss_kernel, a);
+  launch(stream, "cross_entropy_loss", thread_for_each(a.tokens), loss_kernel, a);
 }
 
 void cross_entropy_backward_input(Stream& stream, const CrossEntropyBackwardArgs& args) {

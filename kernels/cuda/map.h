@@ -75,10 +75,9 @@ void map(Stream& stream, std::string_view name, const std::array<Tensor, kOutput
     look(a.out.at[n] = out[static_cast<std::size_t>(n)].template as<To>());
   for (int n = 0; n < kInputs; ++n)
     look(a.in.at[n] = in[static_cast<std::size_t>(n)].template as<From>());
-  constexpr int kThreads = 256, kSize = std::min(kWhole<To>, kWhole<From>);
+  constexpr int kSize = std::min(kWhole<To>, kWhole<From>);
   const auto run = [&]<int kPack>() {
-    constexpr std::int64_t kBlock = kThreads * kPack;
-    launch(stream, name, {.blocks_x = (a.count + kBlock - 1) / kBlock, .threads = kThreads},
+    launch(stream, name, thread_for_each((a.count + kPack - 1) / kPack),
            map_kernel<kPack, To, From, kOutputs, kInputs, Fn>, a);
   };
   aligned ? run.template operator()<kSize>() : run.template operator()<1>();

@@ -70,10 +70,7 @@ void adamw_step(Stream& stream, const AdamwArgs& args) {
                      .correction1 = args.bias_correction1,
                      .correction2 = args.bias_correction2};
     const auto run = [&]<int kSize>() {
-      constexpr int kThreads = 256;
-      constexpr std::int64_t kBlock = kThreads * kSize;
-      launch(stream, "adamw_step",
-             {.blocks_x = (a.count + kBlock - 1) / kBlock, .threads = kThreads},
+      launch(stream, "adamw_step", thread_for_each((a.count + kSize - 1) / kSize),
              adamw_kernel<kSize, T>, a);
     };
     // Tails are the kernel's; only addresses matter.

@@ -50,10 +50,7 @@ void normal_fill(Stream& stream, const NormalFillArgs& args) {
                       .global_columns = args.global_columns,
                       .mean = args.mean,
                       .stddev = args.stddev};
-    constexpr int kThreads = 256;
-    launch(stream, "normal_fill",
-           {.blocks_x = (a.count + kThreads - 1) / kThreads, .threads = kThreads},
-           normal_fill_kernel<T>, a);
+    launch(stream, "normal_fill", thread_for_each(a.count), normal_fill_kernel<T>, a);
   });
 }
 

@@ -47,10 +47,7 @@ void rotate(Stream& stream, std::string_view name, const Tensor& x, const ConstT
                         .length = cos_sin.shape[0],
                         .direction = direction};
     const auto run = [&]<int kSize>() {
-      constexpr int kThreads = 256;
-      constexpr std::int64_t kBlock = kThreads * kSize;
-      launch(stream, name, {.blocks_x = (a.count + kBlock - 1) / kBlock, .threads = kThreads},
-             rope_kernel<kSize, T>, a);
+      launch(stream, name, thread_for_each(a.count / kSize), rope_kernel<kSize, T>, a);
     };
     fits_packs<T>(a.pairs, a.x) ? run.template operator()<kWhole<T>>()
                                 : run.template operator()<1>();

@@ -11,11 +11,7 @@
 namespace frugal::cu {
 namespace {
 
-constexpr int kThreads = 256;
-
-LaunchShape shape_of(std::int64_t elements) {
-  return {.blocks_x = (elements + kThreads - 1) / kThreads, .threads = kThreads};
-}
+constexpr int kThreads = kItemThreads;
 
 __device__ __forceinline__ std::int64_t own_element() {
   return static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
@@ -128,7 +124,7 @@ void visit_row_type(DType dtype, Fn&& fn) {
 
 void tree_sum(Stream& stream, Tensor out, ConstTensor parts) {
   const std::int64_t rows = parts.shape[0];
-  LaunchShape shape = shape_of(out.numel());
+  LaunchShape shape = thread_for_each(out.numel());
   const auto levels = static_cast<std::size_t>(std::bit_width(static_cast<std::uint64_t>(rows)));
   shape.shared_bytes = levels * kThreads * sizeof(float);
   visit_row_type(parts.dtype, [&]<class T>() {
@@ -139,7 +135,7 @@ void tree_sum(Stream& stream, Tensor out, ConstTensor parts) {
 
 void max_rows(Stream& stream, Tensor out, ConstTensor parts) {
   visit_row_type(parts.dtype, [&]<class T>() {
-    launch(stream, "max_rows", shape_of(out.numel()), max_rows_kernel<T>, out.as<T>(),
+    launch(stream, "max_rows", thread_for_each(out.numel()), max_rows_kernel<T>, out.as<T>(),
            parts.as<T>(), parts.shape[0], out.numel());
   });
 }
