@@ -53,7 +53,9 @@ class Signals(TestCase):
         # them, so what they say is in log.txt only.
         job = self.started()
         job.process.send_signal(signal.SIGTERM)
-        self.assert_code(1, job.wait())
+        result = job.wait()
+        self.assert_code(1, result)
+        self.assertEqual([], result.messages())
         self.assertEqual(("stopped", 75), self.state())
         log = (self.dir / "run/log.txt").read_text()
         self.assertIn(f"stopped at step {self.newest_step()} as a signal asked", log)
