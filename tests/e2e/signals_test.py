@@ -50,7 +50,9 @@ class Signals(TestCase):
 
     def test_term_to_mpirun(self):
         # Open MPI leaves the ranks a second, and reports 1 whatever they say. It reads no more from
-        # them, so what they say is in log.txt only.
+        # them, so what they say is in log.txt only. Four seconds here: other tests share the disk.
+        os.environ["OMPI_MCA_odls_base_sigkill_timeout"] = "4"
+        self.addCleanup(os.environ.pop, "OMPI_MCA_odls_base_sigkill_timeout")
         job = self.started()
         job.process.send_signal(signal.SIGTERM)
         result = job.wait()
