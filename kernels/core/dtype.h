@@ -1,4 +1,4 @@
-// Element types, and the 16-bit float the CPU computes with.
+// Element types, and the 16-bit floats.
 #pragma once
 
 #include <bit>
@@ -34,6 +34,44 @@ struct BFloat16 {
   }
 };
 
+// Storage of an IEEE half: 5 bits of exponent, 10 of fraction. Arithmetic is done in float.
+struct Float16 {
+  std::uint16_t bits = 0;
+
+  Float16() = default;
+  // Rounds to nearest, ties to even; what is too large becomes infinity; NaN stays NaN.
+  constexpr explicit Float16(float value) {
+    const auto u = std::bit_cast<std::uint32_t>(value);
+    const auto sign = static_cast<std::uint16_t>((u >> 16) & 0x8000U);
+    const std::uint32_t magnitude = u & 0x7fffffffU;
+    constexpr std::uint32_t kInfinity = 0x7f800000U, kSmallestNormal = 0x38800000U;  // 2^-14
+    if (magnitude > kInfinity) {
+      bits = sign | 0x7e00U;
+    } else if (magnitude < kSmallestNormal) {
+      // In units of 2^-24, the subnormals' step: adding 2^23 leaves the integer in the low bits,
+      // rounded as the addition rounds.
+      const float steps = std::bit_cast<float>(magnitude) * 16777216.0F + 8388608.0F;
+      bits = sign | static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(steps) & 0x7ffU);
+    } else {
+      const std::uint32_t rounded = magnitude + 0xfffU + ((magnitude >> 13) & 1U);
+      const std::uint32_t half = (rounded >> 13) - (112U << 10);  // the exponent's bias: 127 to 15
+      bits = sign | static_cast<std::uint16_t>(half < 0x7c00U ? half : 0x7c00U);
+    }
+  }
+  constexpr explicit operator float() const {
+    const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000U) << 16;
+    const std::uint32_t magnitude = bits & 0x7fffU;
+    if (magnitude >= 0x7c00U) {
+      return std::bit_cast<float>(sign | 0x7f800000U | ((magnitude & 0x3ffU) << 13));
+    }
+    if (magnitude < 0x400U) {  // zero and subnormals, exact in float
+      const float value = static_cast<float>(magnitude) * 5.9604644775390625e-8F;  // 2^-24
+      return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(value));
+    }
+    return std::bit_cast<float>(sign | ((magnitude + (112U << 10)) << 13));
+  }
+};
+
 template <class T>
 constexpr DType dtype_of();
 template <>
@@ -43,6 +81,10 @@ constexpr DType dtype_of<float>() {
 template <>
 constexpr DType dtype_of<BFloat16>() {
   return DType::kBF16;
+}
+template <>
+constexpr DType dtype_of<Float16>() {
+  return DType::kF16;
 }
 template <>
 constexpr DType dtype_of<std::int32_t>() {

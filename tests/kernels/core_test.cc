@@ -191,6 +191,29 @@ TEST(Rng, NormalHasMeanZeroAndVarianceOne) {
   EXPECT_NEAR(squares / kCount, 1.0, 8.0 / std::sqrt(kCount));
 }
 
+TEST(Float16, HoldsEveryCodeAndRoundsMidpointsToEven) {
+  // Codes of one sign are in the order of their values, and an even code has an even fraction.
+  for (std::uint32_t code = 0; code < 0x7c00U; ++code) {
+    Float16 low;
+    low.bits = static_cast<std::uint16_t>(code);
+    const auto value = static_cast<float>(low);
+    ASSERT_EQ(Float16(value).bits, code);
+    ASSERT_EQ(Float16(-value).bits, code | 0x8000U);
+    Float16 high;
+    high.bits = static_cast<std::uint16_t>(code + 1);
+    // Above the largest number comes what would be 2^16.
+    const float next = code + 1 < 0x7c00U ? static_cast<float>(high) : 65536.0F;
+    const float middle = 0.5F * value + 0.5F * next;  // exact
+    ASSERT_EQ(Float16(middle).bits, code % 2 == 0 ? code : code + 1);
+    ASSERT_EQ(Float16(std::nextafterf(middle, 0.0F)).bits, code);
+    ASSERT_EQ(Float16(std::nextafterf(middle, 1e9F)).bits, code + 1);
+  }
+  EXPECT_EQ(static_cast<float>(Float16(1.0F + 3.0F / 1024.0F)), 1.0F + 3.0F / 1024.0F);
+  EXPECT_EQ(static_cast<float>(Float16(5.9604644775390625e-8F)), 5.9604644775390625e-8F);
+  EXPECT_TRUE(std::isnan(static_cast<float>(Float16(std::nanf("")))));
+  EXPECT_TRUE(std::isinf(static_cast<float>(Float16(1e6F))));
+}
+
 TEST(BFloat16, RoundsToNearestEven) {
   EXPECT_EQ(BFloat16(1.0F).bits, 0x3f80);
   EXPECT_EQ(static_cast<float>(BFloat16(1.0F + 1.0F / 256.0F)), 1.0F);  // tie, to even
