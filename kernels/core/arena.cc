@@ -9,6 +9,7 @@ namespace frugal {
 
 Arena::Arena(Device device, std::size_t bytes)
     : device_(device),
+      beside_(device),
       block_(static_cast<std::byte*>(
           device_runtime(device.type).allocate(device, std::max(bytes, kAlignment)))),
       capacity_(std::max(bytes, kAlignment)) {}
@@ -17,18 +18,31 @@ Arena Arena::counting(Device device) {
   return Arena(device);
 }
 
-Arena Arena::host_side(Device, std::size_t bytes) {
-  return {{}, bytes};
+Arena Arena::host_side(Device device, std::size_t bytes) {
+  if (on_host(device)) return {device, bytes};
+  Arena out{Device{}};
+  out.beside_ = device;
+  out.capacity_ = std::max(bytes, kAlignment);
+  out.block_ =
+      static_cast<std::byte*>(device_runtime(device.type).allocate_host(device, out.capacity_));
+  return out;
 }
 
 Arena::Arena(Arena&& other) noexcept
     : device_(other.device_),
+      beside_(other.beside_),
       block_(std::exchange(other.block_, nullptr)),
       capacity_(std::exchange(other.capacity_, 0)),
       used_(std::exchange(other.used_, 0)) {}
 
 Arena::~Arena() {
-  if (block_ != nullptr) device_runtime(device_.type).release(device_, block_, capacity_);
+  if (block_ == nullptr) return;
+  const DeviceRuntime& runtime = device_runtime(beside_.type);
+  if (device_ == beside_) {
+    runtime.release(device_, block_, capacity_);
+  } else {
+    runtime.release_host(beside_, block_, capacity_);
+  }
 }
 
 Tensor Arena::allocate(std::string_view name, Shape shape, DType dtype) {

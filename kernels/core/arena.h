@@ -21,7 +21,7 @@ class Arena {
   Arena(Device device, std::size_t bytes);
   // Hands out null tensors and only adds up: the same code that runs the model plans its memory.
   static Arena counting(Device device);
-  // Host memory that copies to and from device go through (today ordinary memory for every device).
+  // Host memory that copies to and from device go through: pinned where the device wants that.
   static Arena host_side(Device device, std::size_t bytes);
 
   Arena(Arena&& other) noexcept;
@@ -43,6 +43,7 @@ class Arena {
   explicit Arena(Device device) : device_(device) {}
 
   Device device_;
+  Device beside_;  // the device that host memory was allocated for; otherwise device_ itself
   std::byte* block_ = nullptr;
   std::size_t capacity_ = 0;
   std::size_t used_ = 0;

@@ -27,9 +27,16 @@ class CpuRuntime final : public DeviceRuntime {
   void release(Device, void* memory, std::size_t bytes) const override {
     if (memory != nullptr) munmap(memory, bytes);
   }
+  void* allocate_host(Device device, std::size_t bytes) const override {
+    return allocate(device, bytes);
+  }
+  void release_host(Device device, void* memory, std::size_t bytes) const override {
+    release(device, memory, bytes);
+  }
   std::unique_ptr<Stream> make_stream(Device device, std::string_view name) const override {
     return frugal::make_stream(device, name);
   }
+  DeviceInfo info(Device) const override { return {.name = "CPU"}; }
 };
 
 const CpuRuntime cpu_runtime;

@@ -34,6 +34,14 @@ class Event {
   std::shared_ptr<const EventState> state_;
 };
 
+// Work that was captured from a stream, to be enqueued again and again as one (a CUDA graph).
+class Graph {
+ public:
+  virtual ~Graph() = default;
+  // Enqueues all of it on the stream that it was captured from.
+  virtual void replay() = 0;
+};
+
 // An in-order queue of work on one device. Every op and every collective takes one and returns at
 // once. Enqueue from one thread at a time. The destructor waits for the queue to drain and swallows
 // failures: call synchronize() first where they matter.
@@ -51,6 +59,13 @@ class Stream {
   // Runs work in stream order on a host thread; no device calls inside. After a failure later work
   // is skipped until synchronize() has reported it.
   virtual void run_host(std::function<void()> work) = 0;
+  // Calls enqueue, which enqueues work on this stream, and on others that it orders after and again
+  // before this one by events; none of that runs. Returns it, or nullptr, and then enqueue was not
+  // called, where the device has no graphs. What the work reads and writes, its scalars too, is
+  // what it was at capture. Events from before count as fired inside, and events from inside do
+  // later: REQUIRES: these streams are idle, and whoever replays waits before it uses others of
+  // them. Throws what enqueue throws, and Error(kInternal) for host work, which no graph can hold.
+  virtual std::unique_ptr<Graph> capture(const std::function<void()>&) { return nullptr; }
   // cudaStream_t, or nullptr on the CPU.
   virtual void* native_handle() = 0;
   // True for a planning stream: ops check their shapes and do nothing, host work is dropped.

@@ -1,13 +1,18 @@
-// Products for every card, type and shape: multiply-adds in float32, no tensor cores; the last in
-// the list of implementations.
+// Products: the list of implementations, and the last of them, for every card, type and shape:
+// multiply-adds in float32, no tensor cores.
 //
 // A block computes a 64 x 64 tile of the result, a thread 4 x 4 of it, walking over the inner
 // dimension in steps of 16 that stand in shared memory.
 #include "kernels/ops/matmul.h"
 
+#include <array>
+
+#include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/device/element.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/ops/implementations.h"
 #include "kernels/ops/op_table.h"
+#include "kernels/ops/product.h"
 
 namespace frugal::cu {
 namespace {
@@ -90,9 +95,7 @@ __global__ void matmul_kernel(Product<In, Out> p) {
   }
 }
 
-}  // namespace
-
-void matmul(Stream& stream, const MatmulArgs& args) {
+void general_matmul(Stream& stream, const MatmulArgs& args) {
   visit_float(args.a.dtype, [&]<class In>() {
     visit_float(args.out_MN.dtype, [&]<class Out>() {
       const std::int64_t m = args.out_MN.shape[0], n = args.out_MN.shape[1];
@@ -111,6 +114,19 @@ void matmul(Stream& stream, const MatmulArgs& args) {
              matmul_kernel<In, Out>, p);
     });
   });
+}
+
+constexpr std::array<Implementation<MatmulArgs>, 2> kImplementations{{
+    {"cuBLASLt", cublaslt_declines, cublaslt_matmul},
+    {"multiply-adds", [](Stream&, const MatmulArgs&) -> const char* { return nullptr; },
+     general_matmul},
+}};
+
+}  // namespace
+
+void matmul(Stream& stream, const MatmulArgs& args) {
+  run_first<MatmulArgs>("matmul", kImplementations, stream, args,
+                        [](const MatmulArgs& a) { return text_of(product_of(a)); });
 }
 
 }  // namespace frugal::cu

@@ -1,5 +1,6 @@
 // Chosen by CMake when the CUDA backend is not built.
 #include "kernels/ops/op_table.h"
+#include "kernels/ops/product.h"
 
 namespace frugal::cu {
 
@@ -14,5 +15,7 @@ std::string missing() {
 int device_count() {
   return 0;
 }
+
+void choose_algorithms(Device, const std::set<Product>&, AlgorithmChoices&) {}
 
 }  // namespace frugal::cu

@@ -1,16 +1,26 @@
 #include "kernels/ops/op_table.h"
 
+#include "kernels/ops/product.h"
+
 namespace frugal {
 namespace {
 
 template <class... Args>
 void do_nothing(Args...) {}
 
-constexpr OpTable planning_table = {
+void plan_matmul(Stream& stream, const MatmulArgs&) {
+  stream.plan_memory(kProductScratchBytes);
+}
+
+constexpr OpTable planning_table = [] {
+  OpTable table = {
 #define OP(name) .name = &do_nothing,
 #include "kernels/ops/op_list.inc"
 #undef OP
-};
+  };
+  table.matmul = &plan_matmul;
+  return table;
+}();
 
 }  // namespace
 

@@ -116,7 +116,7 @@ TEST(Arena, CountsLikeItAllocates) {
 }
 
 TEST(Arena, MirrorsOnTheHostWhatLiesElsewhere) {
-  Arena host = Arena::host_side({DeviceType::kCuda, 0}, 256);
+  Arena host({}, 256);
   const Tensor there{nullptr, {5, 3}, DType::kF32, {DeviceType::kCuda, 0}};
   const Tensor mirror = host.mirror("there", there);
   EXPECT_EQ(mirror.shape, there.shape);

@@ -1,9 +1,10 @@
 // A device whose memory the host cannot touch, without a GPU: GPU 0 of the program. Its memory is
 // inaccessible except while one of its streams works, and its streams put work off until somebody
 // waits for it. So code that touches device memory dies, and code that does not wait for a copy
-// sees old bytes. Linking it makes it the program's CUDA backend.
+// sees old bytes. It captures graphs. Linking it makes it the program's CUDA backend.
 #pragma once
 
+#include "kernels/core/device_runtime.h"
 #include "kernels/ops/op_table.h"
 
 namespace frugal::test {
@@ -13,5 +14,14 @@ inline constexpr Device kGuarded{DeviceType::kCuda, 0};
 // Before the first use of kGuarded, and when other code shall compute its ops from now on. The
 // device belongs to one thread at a time.
 void install_guarded_device(const OpTable& table);
+
+// What it says of itself from now on.
+void set_guarded_device_info(const DeviceInfo& info);
+
+// Graphs that were captured and replayed since the device was installed.
+struct GraphCount {
+  int captured = 0, replayed = 0;
+};
+GraphCount guarded_device_graphs();
 
 }  // namespace frugal::test

@@ -1,0 +1,55 @@
+#include "kernels/ops/product.h"
+
+#include <algorithm>
+
+#include "kernels/core/check.h"
+
+namespace frugal {
+namespace {
+
+thread_local std::set<Product>* collected = nullptr;
+
+int alignment_of(const std::byte* data) {
+  const auto address = reinterpret_cast<std::uintptr_t>(data);
+  int alignment = 16;
+  while (address % static_cast<std::uintptr_t>(alignment) != 0) alignment /= 2;
+  return alignment;
+}
+
+}  // namespace
+
+Product product_of(const MatmulArgs& args) {
+  return {.in = args.a.dtype,
+          .out = args.out_MN.dtype,
+          .m = args.out_MN.shape[0],
+          .n = args.out_MN.shape[1],
+          .k = args.a.shape[args.transpose_a ? 0 : 1],
+          .transpose_a = args.transpose_a,
+          .transpose_b = args.transpose_b,
+          .accumulate = args.accumulate,
+          .bias = given(args.bias_N),
+          .alignment = std::min({alignment_of(args.out_MN.data), alignment_of(args.a.data),
+                                 alignment_of(args.b.data), alignment_of(args.bias_N.data)})};
+}
+
+std::string text_of(const Product& p) {
+  return concat(name_of(p.in), " -> ", name_of(p.out), ", ", p.m, " x ", p.n, " x ", p.k,
+                p.transpose_a ? ", a transposed" : "", p.transpose_b ? ", b transposed" : "",
+                p.accumulate ? ", accumulated" : "", p.bias ? ", bias" : "",
+                p.alignment == 16 ? "" : concat(", aligned to ", p.alignment));
+}
+
+ProductCollector::ProductCollector(std::set<Product>& products) {
+  FRUGAL_CHECK(collected == nullptr, "one collector at a time");
+  collected = &products;
+}
+
+ProductCollector::~ProductCollector() {
+  collected = nullptr;
+}
+
+void collect(const MatmulArgs& args) {
+  if (collected != nullptr) collected->insert(product_of(args));
+}
+
+}  // namespace frugal
