@@ -54,7 +54,8 @@ class ConfigErrors(TestCase):
 
     def test_a_model_too_large_for_the_machine(self):
         result = self.train("model.hidden_size=65536", "model.intermediate_size=262144", "model.num_hidden_layers=1000", ranks=2)
-        self.assert_fails(result, 3, "the run needs about ", "PiB on this host (2 ranks), which may use ", "--dry-run shows")
+        self.assert_fails(result, 3, "the run needs about ", "PiB on this host (2 ranks), where ", " are free; the largest part of a rank is ",
+                          "no smaller micro-batch fits", "--dry-run shows")
 
     def test_files_that_are_no_configs(self):
         self.assert_fails(self.train(config=self.dir / "none.yaml"), 2, "none.yaml", "No such file")

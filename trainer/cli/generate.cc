@@ -8,6 +8,7 @@
 #include "trainer/cli/commands.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/engine/checkpointing.h"
+#include "trainer/engine/rank_place.h"
 #include "trainer/metrics/printable_text.h"
 
 namespace frugal::cli {
@@ -21,7 +22,7 @@ struct GenerateOptions {
 // The saved run on one rank, one sequence at a time.
 Config lone_config(const CheckpointReader& reader) {
   Config config = parse_config(reader.info().config, reader.directory() + "/config of the run", {});
-  config.device = "cpu";
+  config.device = "auto";
   config.parallelism = {.data = 1};
   config.batch = {.micro_batch_size = 1, .global_batch_size = 1};
   config.train.lanes = 1;
@@ -46,7 +47,8 @@ int run_generate(const GenerateOptions& options) {
   }
   set_compute_threads(available_cores());
   DeviceMesh mesh(make_lone_world()->group(), {});
-  RankModel model(config, mesh);
+  const Device device = rank_device(config, {});
+  RankModel model(config, mesh, unable(config, device).empty() ? device : Device{});
   load_checkpoint(reader, model);
   std::vector<std::int32_t> prompt;
   if (options.prompt.empty()) prompt.push_back(tokenizer.end_of_text());

@@ -105,6 +105,7 @@ struct TrainConfig {
   int max_skipped_updates = 10;  // in a row, for a non-finite gradient; one more stops the run
   // OpenMP threads per rank; auto: cores of this host / ranks of this host.
   std::optional<int> threads;
+  bool cuda_graph = true;  // on one GPU: forward and backward of a step as one graph
 };
 
 struct CheckpointConfig {

@@ -172,6 +172,11 @@ const std::vector<Key> kKeys{
      "run."},
     {"train", "threads", FRUGAL_KEY(train.threads), from(1, 4096),
      "Threads of one rank on the CPU. auto: cores of the host / its ranks."},
+    {"train",
+     "cuda_graph",
+     FRUGAL_KEY(train.cuda_graph),
+     {},
+     "On one GPU: gives it the work of a step at one go. false: op by op, to the same bits."},
 
     {"checkpoint", "interval", FRUGAL_KEY(checkpoint.interval), from(0, kSteps),
      "Updates between checkpoints. 0: only at the end and on signals."},

@@ -85,6 +85,8 @@ RankModel::RankModel(const Config& config, DeviceMesh& mesh, Device device,
 }
 
 MemoryPlan RankModel::plan(const Config& config, int world_rank, Device device) {
+  std::set<Product> products;
+  const ProductCollector collector(products);
   DeviceMesh mesh(mesh_shape(config.parallelism), world_rank);
   RankModel model(config, mesh, device, std::nullopt, StreamMode::kInline);
   // One step on null tensors shows how much scratch the layers take.
@@ -97,7 +99,8 @@ MemoryPlan RankModel::plan(const Config& config, int world_rank, Device device) 
           .activations = model.memory_.activations.used(),
           .workspace = model.scratch_.high_water(),
           .op_buffers = model.compute_->planned_memory(),
-          .host = model.memory_.host.used()};
+          .host = model.memory_.host.used(),
+          .products = std::move(products)};
 }
 
 int RankModel::microbatches() const {
@@ -260,6 +263,27 @@ void RankModel::gather_weights() {
   }
 }
 
+void RankModel::enqueue_gradients() {
+  ops::fill(*compute_, lane_losses_, 0.0F);
+  executor_->run(microbatches_, reducer_.get());
+  reducer_->finish(*compute_, *reduce_);
+}
+
+// The first time plainly: ops may prepare themselves. Among several ranks always: what their groups
+// do is not all on the device.
+void RankModel::compute_gradients() {
+  const bool capture = config_.train.cuda_graph && prepared_ && mesh_.world().size() == 1;
+  if (capture && graph_ == nullptr) graph_ = compute_->capture([this] { enqueue_gradients(); });
+  if (graph_ != nullptr) {
+    graph_->replay();
+  } else {
+    enqueue_gradients();
+  }
+  prepared_ = true;
+  reduce_->synchronize();
+  pipeline_->synchronize();
+}
+
 StepResult RankModel::train_step(std::int64_t update, float learning_rate,
                                  const BatchSource& batches) {
   StepResult result;
@@ -267,11 +291,7 @@ StepResult RankModel::train_step(std::int64_t update, float learning_rate,
   for (int m = 0; m < microbatches(); ++m) {
     own_tokens += load(m, batches(mesh_.coordinate(Axis::kData) * microbatches() + m));
   }
-  ops::fill(*compute_, lane_losses_, 0.0F);
-  executor_->run(microbatches_, reducer_.get());
-  reducer_->finish(*compute_, *reduce_);
-  reduce_->synchronize();
-  pipeline_->synchronize();
+  compute_gradients();
   const EvalResult mean = mean_loss(lane_losses_, lane_losses_.numel(), own_tokens);
   result.loss = mean.loss;
   result.target_tokens = mean.target_tokens;

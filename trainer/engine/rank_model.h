@@ -5,11 +5,13 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "comm/device_mesh.h"
+#include "kernels/ops/product.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/config/config.h"
 #include "trainer/engine/executor.h"
@@ -28,6 +30,7 @@ struct MemoryPlan {
   std::size_t op_buffers = 0;  // kept by the ops themselves, with the caller's compute threads
   // Beside a device that is not the host: what the host puts there or reads from there.
   std::size_t host = 0;
+  std::set<Product> products;  // that its ops multiply
   std::size_t total() const {  // on the device
     return weights + gradients + optimizer + activations + workspace + op_buffers;
   }
@@ -115,6 +118,8 @@ class RankModel {
   GradNormLayout norm_layout(const ModelDimensions& dims,
                              const std::vector<ShardPiece>& pieces) const;
   std::int64_t load(int microbatch, const HostMicrobatch& batch);
+  void enqueue_gradients();
+  void compute_gradients();
   int eval_microbatches() const;  // of one pipeline at once
   int eval_rounds() const;
   void make_inference();
@@ -138,6 +143,8 @@ class RankModel {
   std::unique_ptr<GradNorm> grad_norm_;
   Schedule eval_schedule_, logits_schedule_;  // forwards alone
   std::unique_ptr<PipelineExecutor> executor_, eval_executor_, logits_executor_;
+  bool prepared_ = false;         // the gradients of a step have been computed plainly
+  std::unique_ptr<Graph> graph_;  // of enqueue_gradients()
   std::vector<Microbatch> microbatches_, logits_microbatch_;
   std::vector<Mirrored> ids_, targets_, document_starts_;  // by micro-batch, i32 [tokens]
   Tensor lane_losses_;      // f32 [lanes of all data ranks]: own ones filled

@@ -1,6 +1,9 @@
 // Where a rank runs.
 #pragma once
 
+#include <string>
+
+#include "comm/process_group.h"
 #include "kernels/core/device.h"
 #include "trainer/config/config.h"
 
@@ -17,5 +20,12 @@ struct RankPlace {
 // its local rank. auto: a GPU where this program can use one. Throws Error(kPreflight) for cuda
 // where it cannot.
 Device rank_device(const Config& config, const RankPlace& place);
+
+// Why a GPU is too old for the kernels or for precision.compute, and what to do; empty: it is not.
+std::string unable(const Config& config, Device device);
+
+// Collective. Which ranks run on which GPUs, a line for each host; on rank 0, and empty where all
+// ranks run on CPUs.
+std::string gpu_map(ProcessGroup& world, Device device);
 
 }  // namespace frugal

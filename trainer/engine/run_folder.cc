@@ -11,18 +11,13 @@
 #include <filesystem>
 
 #include "kernels/core/check.h"
+#include "trainer/engine/host.h"
 #include "trainer/engine/run_identity.h"
 #include "trainer/metrics/metrics.h"
 #include "trainer/metrics/replace_file.h"
 
 namespace frugal {
 namespace {
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  gethostname(name.data(), name.size() - 1);
-  return name.data();
-}
 
 // Taken for the life of the process; the system gives it back however that ends.
 int take_lock(const std::string& folder) {

@@ -4,30 +4,11 @@
 #include <optional>
 
 #include "kernels/core/threads.h"
-#include "trainer/engine/host.h"
-#include "trainer/engine/plan_report.h"
+#include "trainer/engine/memory_check.h"
 #include "trainer/engine/same_facts.h"
 #include "trainer/engine/train_loop.h"
 
 namespace frugal {
-namespace {
-
-void check_memory(const Config& config, int world_rank, const RankPlace& place) {
-  const Device device = rank_device(config, place);
-  const MemoryPlan plan = RankModel::plan(config, world_rank, device);
-  const std::size_t host = usable_memory_bytes();
-  const std::size_t own = plan.host + (on_host(device) ? plan.total() : 0);
-  const std::size_t needed = own * static_cast<std::size_t>(place.local_size);
-  if (needed <= host) return;
-  fail(ErrorKind::kPreflight, "the run needs about ", bytes_text(needed), " on this host (",
-       place.local_size, place.local_size == 1 ? " rank" : " ranks", "), which may use ",
-       bytes_text(host),
-       "; use more hosts, a smaller batch.micro_batch_size or memory.recompute=full "
-       "(--dry-run shows what takes it)");
-}
-
-}  // namespace
-
 TrainingRun prepare_training(Config config, int world_size) {
   resolve_config(config, world_size);
   // Where there is none, say so before anything is read.
@@ -61,7 +42,10 @@ TrainingEnd train(const TrainingRun& run, std::unique_ptr<ProcessGroup> world,
       config.train.threads.value_or(std::max(1, available_cores() / place.ranks_on_cores)));
   require_same_facts(*world, {{"config", dump_config(config)}},
                      "start every rank with the same file and overrides");
-  check_memory(config, rank, place);
+  const Device device = rank_device(config, place);
+  const std::string why = unable(config, device);
+  if (!why.empty()) fail(ErrorKind::kPreflight, why);
+  check_memory(config, rank, place, device);
   const ParallelismConfig& p = config.parallelism;
   const int ranks = world->size();
   DeviceMesh mesh(std::move(world), {.pipeline = p.pipeline,

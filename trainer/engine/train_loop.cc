@@ -7,6 +7,8 @@
 
 #include "fmt/format.h"
 #include "kernels/core/threads.h"
+#include "kernels/ops/op_table.h"
+#include "trainer/engine/algorithm_choices.h"
 #include "trainer/engine/generate.h"
 #include "trainer/engine/host.h"
 #include "trainer/engine/run_identity.h"
@@ -52,6 +54,7 @@ TrainLoop::TrainLoop(const TrainingRun& run, DeviceMesh& mesh, const RankPlace& 
       config_(run.config),
       mesh_(mesh),
       place_(place),
+      device_(rank_device(run.config, place)),
       folder_(folder),
       control_(make_stream({}, "control", StreamMode::kInline)) {
   open_data();
@@ -65,7 +68,9 @@ TrainLoop::TrainLoop(const TrainingRun& run, DeviceMesh& mesh, const RankPlace& 
                       {"training data", facts_.data_digest},
                       {"validation data", validation_data_ ? validation_data_->digest() : ""}},
                      "every host needs the same program and the same files");
-  model_ = std::make_unique<RankModel>(config_, mesh_, rank_device(config_, place_));
+  if (const std::string map = gpu_map(mesh_.world(), device_); !map.empty()) say(map);
+  choose_algorithms_once(config_, mesh_.world(), device_, folder_.path() + "/algorithms.txt");
+  model_ = std::make_unique<RankModel>(config_, mesh_, device_);
   resume();
   folder_.publish(config_);
   open_metrics();
@@ -120,15 +125,25 @@ void TrainLoop::resume() {
   say(line);
 }
 
+// Of all ranks' devices: the job has so many like this one.
+double TrainLoop::measure_peak() const {
+  const int ranks = mesh_.world().size();
+  const DType dtype = model_->params().dtype();
+  if (!on_host(device_)) {
+    const int sharing = std::max(1, place_.process_ranks / cu::device_count());  // ranks on a GPU
+    return std::max(1, ranks / sharing) * measure_matmul_peak(device_, dtype);
+  }
+  const int own = compute_threads();
+  set_compute_threads(available_cores());
+  const double peak = measure_matmul_peak(device_, dtype);
+  set_compute_threads(own);
+  return std::max(1, ranks / place_.ranks_on_cores) * peak;
+}
+
 void TrainLoop::open_metrics() {
   mesh_.world().host_barrier();  // the peak is measured while the others sleep
   if (mesh_.world().rank() == 0) {
-    const int own = compute_threads();
-    set_compute_threads(available_cores());
-    // So many sets of cores like this one are in the job.
-    const int masks = std::max(1, mesh_.world().size() / place_.ranks_on_cores);
-    peak_flops_ = masks * measure_matmul_peak(config_.precision.compute == "bf16");
-    set_compute_threads(own);
+    peak_flops_ = measure_peak();
     metrics_ = std::make_unique<MetricsWriter>(
         MetricsWriter::Options{.run_dir = folder_.path(),
                                .total_steps = config_.train.steps,
@@ -216,6 +231,9 @@ void TrainLoop::count(const StepResult& result) {
 
 void TrainLoop::report(const StepResult& result, double seconds, const Requests& requests) {
   if (!metrics_) return;
+  // What a GPU holds changes no more once a step has run.
+  if (!on_host(device_) && gpu_.memory_bytes == 0)
+    gpu_ = device_runtime(device_.type).info(device_);
   const double rate = static_cast<double>(result.target_tokens) / seconds;
   const double flops = training_flops_per_token(config_.model, config_.data.sequence_length) * rate;
   metrics_->step({.step = progress_.step,
@@ -227,8 +245,9 @@ void TrainLoop::report(const StepResult& result, double seconds, const Requests&
                   .tokens_per_second = rate,
                   .step_time_s = seconds,
                   .mfu = flops / peak_flops_,
-                  .peak_bytes = requests.host_bytes,
-                  .total_bytes = usable_memory_bytes(),
+                  .peak_bytes = gpu_.memory_bytes > 0 ? gpu_.memory_bytes - gpu_.free_bytes
+                                                      : requests.host_bytes,
+                  .total_bytes = gpu_.memory_bytes > 0 ? gpu_.memory_bytes : usable_memory_bytes(),
                   .skipped = result.skipped});
 }
 

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/core/device_runtime.h"
 #include "trainer/data/loader.h"
 #include "trainer/engine/checkpointing.h"
 #include "trainer/engine/run_folder.h"
@@ -35,6 +36,7 @@ class TrainLoop {
   void open_data();
   void resume();
   void open_metrics();
+  double measure_peak() const;
   void say(std::string_view line);
   StepResult update();
   void count(const StepResult& result);
@@ -54,6 +56,8 @@ class TrainLoop {
   const Config& config_;
   DeviceMesh& mesh_;
   RankPlace place_;
+  Device device_;
+  DeviceInfo gpu_;  // on rank 0 after the first step, where the device is one
   RunFolder& folder_;
   CheckpointFacts facts_;
   std::unique_ptr<DataLoader> train_data_, validation_data_;

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
-#include <vector>
+#include <cmath>
 
+#include "kernels/core/arena.h"
 #include "kernels/core/check.h"
 #include "kernels/core/stream.h"
+#include "kernels/ops/elementwise.h"
 #include "kernels/ops/matmul.h"
 
 namespace frugal {
@@ -21,32 +23,6 @@ std::int64_t lookup_parameters(const ModelConfig& m) {
   std::int64_t rows = m.tie_word_embeddings ? 0 : *m.vocab_size;
   if (m.model_type == "gpt2") rows += m.max_position_embeddings;
   return rows * m.hidden_size;
-}
-
-template <class T>
-double matmul_peak() {
-  using Clock = std::chrono::steady_clock;
-  constexpr std::int64_t kSize = 1024;
-  constexpr double kFlop = 2.0 * kSize * kSize * kSize;
-  constexpr double kBudgetSeconds = 0.25;
-
-  std::vector<T> a(kSize * kSize, T(0.5F)), b(a), out(a);
-  const auto view = [](std::vector<T>& v) {
-    return Tensor{reinterpret_cast<std::byte*>(v.data()), {kSize, kSize}, dtype_of<T>(), Device{}};
-  };
-  const MatmulArgs args{.out_MN = view(out), .a = view(a), .b = view(b)};
-  const auto stream = make_stream(Device{}, "matmul peak");
-  double best = 1e30;
-  double spent = 0;
-  do {  // the first run also builds the kernel and pays for page faults: never the best of several
-    const auto begin = Clock::now();
-    ops::matmul(*stream, args);
-    stream->synchronize();
-    const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-    best = std::min(best, seconds);
-    spent += seconds;
-  } while (spent + best < kBudgetSeconds);
-  return kFlop / best;
 }
 
 }  // namespace
@@ -79,8 +55,33 @@ double training_flops_per_token(const ModelConfig& m, int sequence_length) {
   return 6 * multiplied + 3.0 * m.num_hidden_layers * 2 * (2 * attention_width) * mean_keys;
 }
 
-double measure_matmul_peak(bool bf16) {
-  return bf16 ? matmul_peak<BFloat16>() : matmul_peak<float>();
+double measure_matmul_peak(Device device, DType dtype) {
+  using Clock = std::chrono::steady_clock;
+  constexpr double kBudgetSeconds = 0.25;
+  const std::int64_t size = on_host(device) ? 1024 : 4096;
+  const double flop = 2.0 * std::pow(static_cast<double>(size), 3.0);
+  Arena arena(device, 3 * aligned(static_cast<std::size_t>(size * size) * size_of(dtype)));
+  const auto stream = make_stream(device, "matmul peak");
+  std::uint64_t key = 0;
+  const auto random = [&](const char* name) {
+    const Tensor out = arena.allocate(name, {size, size}, dtype);
+    ops::normal_fill(*stream, {.out_RC = out, .key = ++key, .global_columns = size});
+    return out;
+  };
+  const MatmulArgs args{
+      .out_MN = arena.allocate("out", {size, size}, dtype), .a = random("a"), .b = random("b")};
+  stream->synchronize();
+  double best = 1e30;
+  double spent = 0;
+  do {  // the first run also builds the kernel and pays for page faults: never the best of several
+    const auto begin = Clock::now();
+    ops::matmul(*stream, args);
+    stream->synchronize();
+    const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    best = std::min(best, seconds);
+    spent += seconds;
+  } while (spent + best < kBudgetSeconds);
+  return flop / best;
 }
 
 }  // namespace frugal

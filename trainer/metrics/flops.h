@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "kernels/core/device.h"
+#include "kernels/core/dtype.h"
 #include "trainer/config/config.h"
 
 namespace frugal {
@@ -16,8 +18,9 @@ std::int64_t parameter_count(const ModelConfig& model);
 // heads * 2 * head_dim * S/2 (causal).
 double training_flops_per_token(const ModelConfig& model, int sequence_length);
 
-// FLOP/s of a large matmul in `bf16` or f32 on this process's threads: the best of a few short runs
-// (under 0.3 s in all).
-double measure_matmul_peak(bool bf16);
+// FLOP/s of a large matmul in f32 or a 16-bit type on one device, the CPU's with the caller's
+// compute threads: the best of a few short runs on random numbers (under 0.3 s in all). Takes 100
+// MiB of a GPU for the time.
+double measure_matmul_peak(Device device, DType dtype);
 
 }  // namespace frugal

@@ -4,13 +4,19 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 
+#include "comm/lone_world.h"
+#include "comm/world.h"
 #include "kernels/core/arena.h"
 #include "kernels/ops/elementwise.h"
 #include "tests/equivalence/tiny_training.h"
 #include "tests/support/emulated_cuda.h"
 #include "tests/support/guarded_device.h"
 #include "trainer/checkpoint/checkpoint.h"
+#include "trainer/engine/algorithm_choices.h"
+#include "trainer/engine/host.h"
+#include "trainer/engine/memory_check.h"
 #include "trainer/engine/rank_place.h"
 #include "trainer/engine/train.h"
 
@@ -62,6 +68,26 @@ TEST_F(DeviceMemory, IsLeftAloneByTheTrainer) {
   check_training("gpt2", "fp32");
 }
 
+// Every step but the first of a start is a replay, and has the bits of the plain path, also with
+// evaluations in between.
+TEST_F(DeviceMemory, ReplaysStepsAsGraphs) {
+  for (const std::string family : {"llama", "gpt2"}) {
+    install_guarded_device(cpu::table);
+    Config config = tiny_config(family, "bf16");
+    config.batch.global_batch_size = 8;
+    config.train.lanes = 4;
+    config = with_layout(config, {});
+    const Outcome replayed = train(config, {.until = 5, .device = kGuarded});
+    EXPECT_EQ(guarded_device_graphs().captured, 1);
+    EXPECT_EQ(guarded_device_graphs().replayed, 4);
+    config.train.cuda_graph = false;
+    const Outcome plain = train(config, {.until = 5, .device = kGuarded});
+    EXPECT_EQ(guarded_device_graphs().captured, 1);
+    EXPECT_EQ(difference(plain, replayed), "");
+    EXPECT_EQ(difference(train(config, {.until = 5}), replayed), "");
+  }
+}
+
 // The CUDA backend's kernels, emulated, in a whole training: near the CPU's numbers, and the same
 // bits again.
 TEST_F(DeviceMemory, TrainsWithCudaKernels) {
@@ -96,6 +122,102 @@ TEST_F(DeviceMemory, ProcessesNeedAGpuEachAndThreadsShareThem) {
     EXPECT_NE(std::string(error.what()).find("this host has 1 GPU and 2 ranks"), std::string::npos)
         << error.what();
   }
+}
+
+std::string why_unable(const std::string& precision, int capability) {
+  set_guarded_device_info({.name = "Card", .capability = capability});
+  Config config;
+  config.precision.compute = precision;
+  EXPECT_EQ(unable(config, {}), "");
+  return unable(config, kGuarded);
+}
+
+TEST_F(DeviceMemory, RefusesCardsThatAreTooOld) {
+  EXPECT_EQ(why_unable("fp32", 61),
+            "GPU 0 (Card, compute capability 6.1) is too old: the kernels need 7.5, as a T4 has, "
+            "or newer; set device: cpu, or CUDA_VISIBLE_DEVICES to newer GPUs");
+  EXPECT_EQ(why_unable("fp32", 75), "");
+  EXPECT_EQ(why_unable("bf16", 75),
+            "GPU 0 (Card, compute capability 7.5) has no bfloat16; set precision.compute: fp16");
+  EXPECT_EQ(why_unable("bf16", 80), "");
+  EXPECT_EQ(why_unable("bf16", 120), "");
+}
+
+TEST_F(DeviceMemory, SaysWhichRanksHaveWhichGpu) {
+  set_guarded_device_info(
+      {.name = "Card", .capability = 86, .memory_bytes = std::size_t{24} << 30});
+  run_ranks_as_threads(3, [](std::unique_ptr<ProcessGroup> world) {
+    const std::string map = gpu_map(*world, world->rank() == 1 ? Device{} : kGuarded);
+    const bool first = world->rank() == 0;
+    EXPECT_EQ(map, first ? host_name() + ": GPU 0 (Card 24.0 GiB): ranks 0, 2" : "");
+    EXPECT_EQ(gpu_map(*world, {}), "");
+  });
+}
+
+// Before anything is allocated: what is short, what takes it, and settings that are enough.
+TEST_F(DeviceMemory, SaysWhatWouldFitIntoTheGpu) {
+  Config config = tiny_config("llama", "bf16");
+  config.model.vocab_size = 33001;
+  config.batch.global_batch_size = 64;
+  config.batch.micro_batch_size = 32;
+  config.train.lanes = 1;
+  config = with_layout(config, {});
+  const std::size_t needed = RankModel::plan(config, 0, kGuarded).total();
+  const std::size_t driver = std::size_t{256} << 20;
+  const auto refusal = [&](std::size_t free) -> std::string {
+    set_guarded_device_info({.name = "Card", .capability = 86, .free_bytes = free});
+    try {
+      check_memory(config, 0, {}, kGuarded);
+      return "";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kPreflight);
+      return error.what();
+    }
+  };
+  EXPECT_EQ(refusal(needed + driver), "");
+  const std::string text = refusal(needed + driver - 1);
+  for (const std::string part :
+       {"on GPU 0 (Card) (1 rank), where ", "the largest part of a rank is ",
+        "what fits: batch.micro_batch_size=16 (", ", or memory.recompute=full ("}) {
+    EXPECT_NE(text.find(part), std::string::npos) << part << " in: " << text;
+  }
+  EXPECT_NE(refusal(driver).find("no smaller micro-batch fits"), std::string::npos);
+  // What it names does fit.
+  config.memory.recompute = "full";
+  EXPECT_EQ(refusal(needed + driver - 1), "");
+  config.memory.recompute = "none";
+  config.batch.micro_batch_size = 16;
+  EXPECT_EQ(refusal(needed + driver - 1), "");
+}
+
+// Chosen once, alike on all ranks, and again after a restart.
+TEST_F(DeviceMemory, KeepsTheAlgorithmsOfProducts) {
+  const Config config = with_layout(tiny_config("llama", "bf16"), {.pipeline = 2});
+  const std::string path =
+      testing::TempDir() + "frugal_algorithms_" + std::to_string(getpid()) + ".txt";
+  const auto choose = [&] {
+    run_ranks_as_threads(2, [&](std::unique_ptr<ProcessGroup> world) {
+      choose_algorithms_once(config, *world, kGuarded, path);
+    });
+    std::ifstream file(path);
+    std::vector<std::string> lines;
+    for (std::string line; std::getline(file, line);) lines.push_back(line);
+    return lines;
+  };
+  const std::vector<std::string> chosen = choose();
+  ASSERT_GT(chosen.size(), 8U);
+  for (const std::string& line : chosen) EXPECT_EQ(line.rfind("guarded; bf16 -> ", 0), 0U) << line;
+  EXPECT_EQ(choose(), chosen);
+  // What is written holds, and what is missing is chosen anew.
+  std::vector<std::string> edited = chosen;
+  edited[2] = edited[2].substr(0, edited[2].find('\t')) + "\tby hand";
+  std::ofstream(path) << edited[2] << "\n";
+  const std::vector<std::string> again = choose();
+  EXPECT_EQ(again[2], edited[2]);
+  EXPECT_EQ(again.size(), chosen.size());
+  std::filesystem::remove(path);
+  choose_algorithms_once(config, *make_lone_world()->group(), {}, path);
+  EXPECT_FALSE(std::filesystem::exists(path));
 }
 
 // Ranks exchange host memory only: said before anything starts.
