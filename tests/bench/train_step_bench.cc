@@ -1,5 +1,7 @@
-// Times whole training steps of GPT-2 124M on one rank: forward, backward, gradient norm, AdamW.
-// One line per timed step ("step SECONDS"), then the median and its tokens per second.
+// Times whole training steps of a known model's shape on one rank: forward, backward, gradient
+// norm, AdamW. One line per timed step ("step SECONDS"), then the median and its tokens per second;
+// with
+// --json one JSON object instead.
 #include <algorithm>
 #include <chrono>
 #include <iostream>
@@ -9,96 +11,163 @@
 #include <CLI/CLI.hpp>
 
 #include "comm/world.h"
+#include "fmt/format.h"
 #include "kernels/core/rng.h"
 #include "kernels/core/threads.h"
 #include "trainer/engine/rank_model.h"
+#include "trainer/engine/rank_place.h"
+#include "trainer/metrics/flops.h"
 
 namespace frugal {
 namespace {
 
 struct Options {
-  std::string precision = "fp32";
-  int sequences = 4, length = 64, steps = 10, warmup = 2, threads = 2;
+  std::string model = "gpt2-124m", precision = "fp32", device = "cpu", recompute = "none";
+  int sequences = 4, micro = 0, length = 64, layers = 0, steps = 10, warmup = 2, threads = 2;
+  bool graph = true, json = false;
+};
+
+struct Model {
+  const char* name;
+  const char* family;
+  int width, inner, layers, heads, kv_heads, vocabulary;
+  bool tied, qkv_bias;
+};
+constexpr Model kModels[] = {
+    {"gpt2-124m", "gpt2", 768, 3072, 12, 12, 12, 50257, true, true},
+    {"gpt2-1558m", "gpt2", 1600, 6400, 48, 25, 25, 50257, true, true},
+    {"qwen2.5-1.5b", "llama", 1536, 8960, 28, 12, 2, 151936, true, true},
+    {"llama-3-8b", "llama", 4096, 14336, 32, 32, 8, 128256, false, false},
 };
 
 Options parse(int argc, char** argv) {
   Options out;
-  CLI::App app("GPT-2 124M training steps on one rank");
-  app.add_option("--precision", out.precision)->check(CLI::IsMember({"fp32", "bf16"}));
+  std::vector<std::string> names;
+  for (const Model& model : kModels) names.emplace_back(model.name);
+  CLI::App app("Training steps of a model's shape on one rank, on random tokens");
+  app.add_option("--model", out.model)->check(CLI::IsMember(names));
+  app.add_option("--precision", out.precision)->check(CLI::IsMember({"fp32", "bf16", "fp16"}));
+  app.add_option("--device", out.device)->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_option("--batch", out.sequences, "sequences a step");
+  app.add_option("--micro-batch", out.micro, "of them at a time; all by default");
   app.add_option("--length", out.length, "tokens of a sequence");
+  app.add_option("--layers", out.layers, "instead of the model's own");
+  app.add_option("--recompute", out.recompute)->check(CLI::IsMember({"none", "full"}));
+  app.add_option("--graph", out.graph, "0: op by op");
   app.add_option("--steps", out.steps, "timed steps")->check(CLI::PositiveNumber);
   app.add_option("--warmup", out.warmup, "steps before them");
   app.add_option("--threads", out.threads);
+  app.add_flag("--json", out.json);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     std::exit(app.exit(error));
   }
+  if (out.micro == 0) out.micro = out.sequences;
   return out;
 }
 
-Config gpt2_124m(const Options& options) {
+Config config_of(const Options& options) {
+  const Model& m = *std::ranges::find(kModels, options.model, &Model::name);
   Config config;
-  config.model.model_type = "gpt2";
-  config.model.hidden_size = 768;
-  config.model.intermediate_size = 3072;
-  config.model.num_hidden_layers = 12;
-  config.model.num_attention_heads = config.model.num_key_value_heads = 12;
-  config.model.head_dim = 64;
-  config.model.vocab_size = 50257;
-  config.model.max_position_embeddings = 1024;
-  config.model.tie_word_embeddings = true;
+  config.device = options.device;
+  config.model.model_type = m.family;
+  config.model.hidden_size = m.width;
+  config.model.intermediate_size = m.inner;
+  config.model.num_hidden_layers = options.layers > 0 ? options.layers : m.layers;
+  config.model.num_attention_heads = m.heads;
+  config.model.num_key_value_heads = m.kv_heads;
+  config.model.head_dim = m.width / m.heads;
+  config.model.vocab_size = m.vocabulary;
+  config.model.max_position_embeddings = options.length;
+  config.model.attention_bias = m.qkv_bias;
+  config.model.tie_word_embeddings = m.tied;
   config.data.sequence_length = options.length;
-  config.batch = {.micro_batch_size = options.sequences, .global_batch_size = options.sequences};
+  config.batch = {.micro_batch_size = options.micro, .global_batch_size = options.sequences};
   config.precision.compute = options.precision;
+  config.memory.recompute = options.recompute;
+  config.train.cuda_graph = options.graph;
   config.parallelism.data = 1;
+  config.train.lanes = 1;
   return config;
 }
 
-// A new batch of random tokens for every step.
+// New random tokens for every micro-batch.
 class RandomTokens {
  public:
-  explicit RandomTokens(const Options& options)
-      : inputs_(static_cast<std::size_t>(options.sequences * options.length)), targets_(inputs_) {}
-  HostMicrobatch draw(std::uint64_t step) {
+  RandomTokens(int tokens, int vocabulary)
+      : vocabulary_(static_cast<std::uint32_t>(vocabulary)),
+        inputs_(static_cast<std::size_t>(tokens)),
+        targets_(inputs_) {}
+  HostMicrobatch draw(std::uint64_t step, int microbatch) {
     for (std::size_t t = 0; t < inputs_.size(); ++t) {
-      const auto words = philox4x32(1, step, t);
-      inputs_[t] = static_cast<std::int32_t>(words[0] % 50257);
-      targets_[t] = static_cast<std::int32_t>(words[1] % 50257);
+      const auto words = philox4x32(static_cast<std::uint64_t>(microbatch) + 1, step, t);
+      inputs_[t] = static_cast<std::int32_t>(words[0] % vocabulary_);
+      targets_[t] = static_cast<std::int32_t>(words[1] % vocabulary_);
     }
     return {inputs_, targets_, {}};
   }
 
  private:
+  std::uint32_t vocabulary_;
   std::vector<std::int32_t> inputs_, targets_;
 };
 
+using Clock = std::chrono::steady_clock;
+double since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
 void run(const Options& options, std::unique_ptr<ProcessGroup> group) {
+  const auto start = Clock::now();
   set_compute_threads(options.threads);
+  const Config config = config_of(options);
+  const Device device = rank_device(config, {});
   DeviceMesh mesh(std::move(group), {});
-  RankModel model(gpt2_124m(options), mesh);
+  const MemoryPlan plan = RankModel::plan(config, 0, device);
+  AlgorithmChoices choices;
+  cu::choose_algorithms(device, plan.products, choices);
+  RankModel model(config, mesh, device);
   model.initialize(1);
-  RandomTokens tokens(options);
+  RandomTokens tokens(options.micro * options.length, *config.model.vocab_size);
   std::vector<double> seconds;
   float loss = 0.0F;
+  double first_step = 0;
   for (int step = -options.warmup; step < options.steps; ++step) {
-    const auto begin = std::chrono::steady_clock::now();
+    const auto begin = Clock::now();
     const int update = step + options.warmup + 1;
-    loss = model
-               .train_step(update, 1e-4F,
-                           [&](int) { return tokens.draw(static_cast<std::uint64_t>(update)); })
-               .loss;
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
+    loss =
+        model
+            .train_step(update, 1e-4F,
+                        [&](int m) { return tokens.draw(static_cast<std::uint64_t>(update), m); })
+            .loss;
+    const double elapsed = since(begin);
+    if (update == 1) first_step = since(start);
     if (step < 0) continue;
-    seconds.push_back(elapsed.count());
-    std::cout << "step " << elapsed.count() << std::endl;
+    seconds.push_back(elapsed);
+    if (!options.json) std::cout << "step " << elapsed << std::endl;
   }
-  std::nth_element(seconds.begin(), seconds.begin() + options.steps / 2, seconds.end());
-  const double median = seconds[seconds.size() / 2];
-  std::cout << options.precision << " B=" << options.sequences << " T=" << options.length
-            << " median " << median << " s/step, " << options.sequences * options.length / median
-            << " tokens/s, last loss " << loss << std::endl;
+  std::ranges::sort(seconds);
+  const auto quantile = [&](double q) {
+    return seconds[static_cast<std::size_t>(q * static_cast<double>(seconds.size() - 1) + 0.5)];
+  };
+  const double rate = options.sequences * options.length / quantile(0.5);
+  if (!options.json) {
+    std::cout << options.precision << " B=" << options.sequences << " T=" << options.length
+              << " median " << quantile(0.5) << " s/step, " << rate << " tokens/s, last loss "
+              << loss << std::endl;
+    return;
+  }
+  fmt::print(
+      R"({{"model": "{}", "layers": {}, "precision": "{}", "batch": {}, "micro_batch": {}, )"
+      R"("length": {}, "graph": {}, "median_s": {:.5g}, "p10_s": {:.5g}, "p90_s": {:.5g}, )"
+      R"("tokens_per_s": {:.5g}, "flops": {:.5g}, "plan_bytes": {}, "first_step_s": {:.3g}, )"
+      R"("loss": {}}})"
+      "\n",
+      options.model, config.model.num_hidden_layers, options.precision, options.sequences,
+      options.micro, options.length, options.graph, quantile(0.5), quantile(0.1), quantile(0.9),
+      rate, rate * training_flops_per_token(config.model, options.length), plan.total(), first_step,
+      loss);
 }
 
 }  // namespace
