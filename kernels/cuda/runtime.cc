@@ -46,7 +46,11 @@ class CudaRuntime final : public DeviceRuntime {
     std::memset(memory, 0, bytes);
     return memory;
   }
-  void release_host(Device, void* memory, std::size_t) const override { cudaFreeHost(memory); }
+  void release_host(Device device, void* memory, std::size_t) const override {
+    cudaSetDevice(device.index);
+    cudaDeviceSynchronize();  // as cudaFree does by itself: copies may be under way
+    cudaFreeHost(memory);
+  }
   std::unique_ptr<Stream> make_stream(Device device, std::string_view) const override {
     return std::make_unique<CudaStream>(device);
   }

@@ -7,17 +7,26 @@
 #include <new>
 #include <vector>
 
+#include "kernels/core/device_runtime.h"
 #include "kernels/core/rng.h"
 #include "kernels/core/tensor.h"
 
 namespace frugal::test {
 
+// Where tensors that tests own lie from now on: on the host, or in host memory that a device
+// reaches by itself and that its kernels may be given as the device's.
+inline Device& owned_device() {
+  static Device device;
+  return device;
+}
+
 // Owns its memory; poisoned (NaN, or large negative integers) until filled. Exactly as large as the
 // tensor, so that AddressSanitizer sees its ends.
 class Owned {
  public:
-  Owned(Shape shape, DType dtype) : tensor_{nullptr, shape, dtype, {}} {
-    bytes_.reset(static_cast<std::byte*>(::operator new(tensor_.bytes(), kAligned)));
+  Owned(Shape shape, DType dtype)
+      : tensor_{nullptr, shape, dtype, owned_device()},
+        bytes_(allocate(), Free{tensor_.device, tensor_.bytes()}) {
     std::memset(bytes_.get(), 0xff, tensor_.bytes());
     tensor_.data = bytes_.get();
   }
@@ -47,8 +56,22 @@ class Owned {
  private:
   static constexpr std::align_val_t kAligned{64};
   struct Free {
-    void operator()(std::byte* memory) const { ::operator delete(memory, kAligned); }
+    Device device;
+    std::size_t bytes;
+    void operator()(std::byte* memory) const {
+      if (on_host(device)) return ::operator delete(memory, kAligned);
+      device_runtime(device.type).release_host(device, memory, bytes);
+    }
   };
+
+  std::byte* allocate() const {
+    const Device device = tensor_.device;
+    if (on_host(device)) {
+      return static_cast<std::byte*>(::operator new(tensor_.bytes(), kAligned));
+    }
+    return static_cast<std::byte*>(
+        device_runtime(device.type).allocate_host(device, tensor_.bytes()));
+  }
 
   Tensor tensor_;
   std::unique_ptr<std::byte, Free> bytes_;

@@ -1,0 +1,73 @@
+// The tiny training on a GPU: near the CPU's numbers in float32, its own bits again in every
+// precision, with and without graphs and across a checkpoint. For a machine that has a GPU: ends
+// with 77, "skipped", where there is none.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <iostream>
+
+#include "kernels/ops/op_table.h"
+#include "tests/equivalence/tiny_training.h"
+#include "trainer/checkpoint/checkpoint.h"
+
+namespace frugal::test {
+namespace {
+
+constexpr Device kGpu{DeviceType::kCuda, 0};
+
+Config config_for(const std::string& family, const std::string& precision) {
+  Config config = tiny_config(family, precision);
+  config.batch.global_batch_size = 8;
+  return with_layout(config, {});
+}
+
+// The GPU's products sum in another order, and the difference grows from step to step.
+TEST(Gpu, TrainsNearTheCpuInFloat32) {
+  for (const std::string family : {"llama", "gpt2"}) {
+    const Config config = config_for(family, "fp32");
+    const Outcome cpu = train(config), gpu = train(config, {.device = kGpu});
+    ASSERT_EQ(gpu.losses.size(), cpu.losses.size());
+    for (std::size_t i = 0; i < cpu.losses.size(); ++i) {
+      EXPECT_NEAR(gpu.losses[i], cpu.losses[i], 1e-4F * cpu.losses[i]) << family << " step " << i;
+      EXPECT_NEAR(gpu.norms[i], cpu.norms[i], 1e-3F * cpu.norms[i]) << family << " step " << i;
+    }
+  }
+}
+
+class GpuBits : public testing::TestWithParam<std::pair<std::string, std::string>> {};
+
+TEST_P(GpuBits, AreTheSameAgain) {
+  const auto& [family, precision] = GetParam();
+  Config config = config_for(family, precision);
+  const Outcome first = train(config, {.device = kGpu});
+  EXPECT_LT(first.losses.back(), first.losses.front() - 0.2F);
+  EXPECT_EQ(difference(first, train(config, {.device = kGpu})), "");
+  config.train.cuda_graph = false;
+  EXPECT_EQ(difference(first, train(config, {.device = kGpu})), "") << "without graphs";
+  const std::string root = testing::TempDir() + "frugal_gpu_" + std::to_string(getpid());
+  train(config, {.until = kSteps / 2, .save_under = root, .device = kGpu});
+  const Outcome resumed =
+      train(config, {.resume_from = list_checkpoints(root).at(0), .device = kGpu});
+  std::filesystem::remove_all(root);
+  EXPECT_EQ(difference(first, resumed), "") << "resumed";
+}
+
+INSTANTIATE_TEST_SUITE_P(Variants, GpuBits,
+                         testing::Values(std::pair("llama", "fp32"), std::pair("llama", "bf16"),
+                                         std::pair("gpt2", "fp32"), std::pair("gpt2", "bf16")),
+                         [](const auto& info) {
+                           return info.param.first + "_" + info.param.second;
+                         });
+
+}  // namespace
+}  // namespace frugal::test
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  if (frugal::cu::table() == nullptr) {
+    std::cerr << "skipped: " << frugal::cu::missing() << "\n";
+    return 77;
+  }
+  return RUN_ALL_TESTS();
+}
