@@ -175,5 +175,10 @@ void run(const Options& options, std::unique_ptr<ProcessGroup> group) {
 
 int main(int argc, char** argv) {
   const auto world = frugal::make_world(&argc, &argv);
-  frugal::run(frugal::parse(argc, argv), world->group());
+  try {
+    frugal::run(frugal::parse(argc, argv), world->group());
+  } catch (const frugal::Error& error) {
+    std::cerr << "train_step_bench: " << error.what() << "\n";
+    return static_cast<int>(error.kind());
+  }
 }
