@@ -42,11 +42,11 @@ PY
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 }
 
-# build PRESET [TARGET]
+# build PRESET [TARGET [OPTIONS-OF-CMAKE...]]
 build() {
   say "$1: configuring and building"
   mkdir -p build
-  cmake --preset "$1" >"build/configure-$1.log" 2>&1 || { cat "build/configure-$1.log"; exit 1; }
+  cmake --preset "$1" "${@:3}" >"build/configure-$1.log" 2>&1 || { cat "build/configure-$1.log"; exit 1; }
   cmake --build --preset "$1" -j "$jobs" --target "${2:-all}"
 }
 
@@ -63,7 +63,10 @@ for preset in asan tsan; do
   FRUGAL_TEST_FULL=0 run_tests "$preset" "${select[@]}"
 done
 if command -v nvcc >/dev/null; then
-  build cuda-dev frugal
+  cudnn=$(scripts/get_cudnn_frontend.sh) || say "no headers of cuDNN's frontend: attention by cuDNN is neither built nor tested"
+  build cuda-dev cuda_dev_tests ${cudnn:+"$cudnn"}
+  say "cuda-dev: testing"
+  run_tests cuda-dev -L cuda_dev
 else
   say "no CUDA toolkit here: the kernels were tested on the CPU, and nothing was compiled for a GPU"
 fi

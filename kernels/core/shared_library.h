@@ -23,6 +23,8 @@ class SharedLibrary {
     return reinterpret_cast<Function*>(address(symbol));
   }
 
+  void* handle() const { return handle_; }  // dlopen's
+
  private:
   SharedLibrary(void* handle, std::string name) : handle_(handle), name_(std::move(name)) {}
   void* address(const char* symbol) const;

@@ -13,6 +13,8 @@ set(FRUGAL_TEST_ENVIRONMENT GOMP_SPINCOUNT=1000)
 # sees what has threads.
 add_custom_target(asan_tests)
 add_custom_target(tsan_tests)
+# What is tested of a build for GPUs where there is none.
+add_custom_target(cuda_dev_tests)
 
 # frugal_test(NAME SOURCES a.cc ... DEPS targets ... [LABELS l ...]): one GoogleTest binary, one ctest entry.
 function(frugal_test name)
