@@ -6,6 +6,10 @@
 #include "kernels/core/check.h"
 #include "kernels/core/stream.h"
 #include "kernels/cuda/device/language.h"
+#ifdef __CUDACC__
+#include "kernels/cuda/cuda_stream.h"
+#endif
+#include "kernels/ops/product.h"
 
 namespace frugal::cu {
 
@@ -48,6 +52,17 @@ void launch(Stream& stream, std::string_view name, const LaunchShape& shape,
   stream.run_host([=] {
     emulation::run_grid({name, blocks, threads, shape.shared_bytes}, [&] { kernel(arguments...); });
   });
+#endif
+}
+
+// Device memory for what is enqueued next on this stream, free again for what is enqueued after
+// that. Not filled. At most kProductScratchBytes (kernels/ops/product.h): those are planned.
+inline void* scratch([[maybe_unused]] Stream& stream, std::size_t bytes) {
+  FRUGAL_CHECK(bytes <= kProductScratchBytes, bytes, " bytes of scratch were not planned");
+#ifdef __CUDACC__
+  return static_cast<CudaStream&>(stream).scratch(bytes);
+#else
+  return emulation::scratch(bytes);
 #endif
 }
 

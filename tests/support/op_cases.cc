@@ -389,6 +389,8 @@ std::vector<OpCase> op_cases() {
     }
     add_rms_norm(cases, 3, 1543, dtype);
     add_layer_norm(cases, 3, 1543, dtype);
+    add_rms_norm(cases, 901, 24, dtype);  // several parts of a sum over rows
+    add_layer_norm(cases, 901, 72, dtype);
     for (const AttentionSize size :
          {AttentionSize{1, 1, 1, 1, 1, false}, AttentionSize{2, 5, 4, 2, 8, false},
           AttentionSize{1, 33, 2, 1, 17, false}, AttentionSize{2, 70, 3, 3, 16, true},

@@ -8,6 +8,7 @@
 #include <boost/context/preallocated.hpp>
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -327,6 +328,15 @@ const Position& position() {
 
 std::byte* shared_memory() {
   return running->shared();
+}
+
+void* scratch(std::size_t bytes) {
+  static std::mutex mutex;
+  static std::vector<std::unique_ptr<std::byte[]>> all;
+  const std::lock_guard lock(mutex);
+  std::byte* memory = all.emplace_back(new std::byte[bytes]).get();
+  std::memset(memory, 0xff, bytes);
+  return memory;
 }
 
 void barrier() {

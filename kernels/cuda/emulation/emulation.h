@@ -54,6 +54,10 @@ void run_grid(const Grid& grid, const std::function<void()>& body);
 // The block's shared memory; 16-byte aligned.
 std::byte* shared_memory();
 
+// Scratch in global memory, exactly as large as asked for and all NaN. Never reused: work may be
+// put off.
+void* scratch(std::size_t bytes);
+
 // Waits for all threads of the block that have not ended.
 void barrier();
 
