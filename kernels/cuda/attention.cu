@@ -1,9 +1,10 @@
-// Attention: implementations from the fastest to the most general; the first that accepts the
-// problem runs.
+// Attention: the list of implementations.
 #include "kernels/cuda/attention.h"
 
+#include <array>
 #include <cstdint>
 #include <limits>
+#include <string>
 
 #include "kernels/cuda/launch.h"
 #include "kernels/ops/op_table.h"
@@ -11,75 +12,75 @@
 namespace frugal::cu {
 namespace {
 
-template <class Args>
-struct Implementation {
-  std::string_view name;
-  bool (*accepts)(const Stream&, const Args&);
-  void (*run)(Stream&, const Args&);
-};
-
-template <class Args>
-bool accept_all(const Stream&, const Args&) {
-  return true;
-}
-
-constexpr Implementation<AttentionForwardArgs> kForward[] = {
-    {"mma", mma_attention_accepts, mma_attention_forward},
-    {"general", accept_all, general_attention_forward}};
-constexpr Implementation<AttentionBackwardArgs> kBackward[] = {
-    {"mma", mma_attention_accepts, mma_attention_backward_input},
-    {"general", accept_all, general_attention_backward_input}};
-
-template <class Args, int kCount>
-const Implementation<Args>& choose(const Implementation<Args> (&list)[kCount], const Stream& stream,
-                                   const Args& args) {
-  int i = 0;
-  while (!list[i].accepts(stream, args)) ++i;  // the last accepts all
-  return list[i];
-}
-
+// version: the GPU's. tensors: all that are read or written 16 bytes at a time.
 template <class Args, class... Tensors>
-bool mma_accepts(const Stream& stream, const Args& args, const Tensors&... tensors) {
-  const Gpu gpu = gpu_of(stream);
+const char* mma_declines(int version, const Args& args, const Tensors&... tensors) {
   const DType dtype = args.q_TNH.dtype;
-  const bool type = (dtype == DType::kF16 && gpu.version >= 75) ||
-                    (dtype == DType::kBF16 && gpu.version >= 80);
-  const bool aligned =
-      ((reinterpret_cast<std::uintptr_t>(static_cast<const void*>(tensors.data)) % 16 == 0) && ...);
   const std::int64_t dim = args.q_TNH.shape[2];
-  return type && aligned && dim % 8 == 0 && dim <= 256 && args.scale > 0.0F &&
-         args.sequence_length < std::numeric_limits<int>::max() / 2;
+  if (dtype != DType::kF16 && dtype != DType::kBF16) return "not a 16-bit type";
+  if (version < (dtype == DType::kF16 ? 75 : 80)) return "a type that the tensor cores lack";
+  if (dim % 8 != 0) return "a head dimension that is no multiple of 8";
+  if (dim > 256) return "a head dimension above 256";
+  if (((reinterpret_cast<std::uintptr_t>(tensors.data) % 16 != 0) || ...)) return "unaligned tensors";
+  if (args.scale <= 0.0F) return "a scale that is not positive";
+  if (args.sequence_length > std::numeric_limits<int>::max() / 2) return "a very long sequence";
+  return nullptr;
+}
+
+const char* mma_forward_declines(Stream& stream, const AttentionForwardArgs& args) {
+  return mma_declines(gpu_of(stream).version, args, args.out_TNH, args.q_TNH, args.k_TMH, args.v_TMH);
+}
+
+const char* mma_backward_declines(Stream& stream, const AttentionBackwardArgs& args) {
+  const int version = gpu_of(stream).version;
+  if (version < 80 && args.q_TNH.shape[2] > 192) {
+    return "a head dimension above 192, whose sums Turing's registers do not hold";
+  }
+  return mma_declines(version, args, args.dq_TNH, args.dk_TMH, args.dv_TMH, args.dout_TNH,
+                      args.q_TNH, args.k_TMH, args.v_TMH, args.out_TNH);
+}
+
+template <class Args>
+const char* never_declines(Stream&, const Args&) {
+  return nullptr;
+}
+
+constexpr std::array<Implementation<AttentionForwardArgs>, 2> kForward{{
+    {"tensor cores", mma_forward_declines, mma_attention_forward},
+    {"multiply-adds", never_declines, general_attention_forward},
+}};
+constexpr std::array<Implementation<AttentionBackwardArgs>, 2> kBackward{{
+    {"tensor cores", mma_backward_declines, mma_attention_backward_input},
+    {"multiply-adds", never_declines, general_attention_backward_input},
+}};
+
+template <class Args>
+std::string text_of(const Args& args) {
+  const Shape& q = args.q_TNH.shape;
+  return concat(q[0], " tokens in sequences of ", args.sequence_length, ", heads ", q[1], "/",
+                args.k_TMH.shape[1], " dim ", q[2],
+                args.document_start_T.data != nullptr ? " documents " : " ",
+                name_of(args.q_TNH.dtype));
 }
 
 }  // namespace
 
-bool mma_attention_accepts(const Stream& stream, const AttentionForwardArgs& args) {
-  return mma_accepts(stream, args, args.out_TNH, args.q_TNH, args.k_TMH, args.v_TMH);
+std::span<const Implementation<AttentionForwardArgs>> attention_forward_implementations() {
+  return kForward;
 }
 
-bool mma_attention_accepts(const Stream& stream, const AttentionBackwardArgs& args) {
-  // The registers of Turing's kernel do not hold the sums of more.
-  const bool held = args.q_TNH.shape[2] <= 192 || gpu_of(stream).version >= 80;
-  return held && mma_accepts(stream, args, args.dq_TNH, args.dk_TMH, args.dv_TMH, args.dout_TNH, args.q_TNH,
-                     args.k_TMH, args.v_TMH, args.out_TNH);
-}
-
-std::string_view attention_forward_implementation(const Stream& stream,
-                                                  const AttentionForwardArgs& args) {
-  return choose(kForward, stream, args).name;
-}
-
-std::string_view attention_backward_implementation(const Stream& stream,
-                                                   const AttentionBackwardArgs& args) {
-  return choose(kBackward, stream, args).name;
+std::span<const Implementation<AttentionBackwardArgs>> attention_backward_implementations() {
+  return kBackward;
 }
 
 void attention_forward(Stream& stream, const AttentionForwardArgs& args) {
-  choose(kForward, stream, args).run(stream, args);
+  run_first<AttentionForwardArgs>("attention_forward", kForward, stream, args,
+                                  text_of<AttentionForwardArgs>);
 }
 
 void attention_backward_input(Stream& stream, const AttentionBackwardArgs& args) {
-  choose(kBackward, stream, args).run(stream, args);
+  run_first<AttentionBackwardArgs>("attention_backward_input", kBackward, stream, args,
+                                   text_of<AttentionBackwardArgs>);
 }
 
 }  // namespace frugal::cu

@@ -1,24 +1,21 @@
-// Which implementation computes an attention.
+// Attention's implementations, for the list in attention.cu.
 #pragma once
 
-#include <string_view>
+#include <span>
 
 #include "kernels/core/stream.h"
 #include "kernels/ops/attention.h"
+#include "kernels/ops/implementations.h"
 
 namespace frugal::cu {
 
-// The first of the list that accepts the problem on the stream's GPU.
-std::string_view attention_forward_implementation(const Stream& stream,
-                                                  const AttentionForwardArgs& args);
-std::string_view attention_backward_implementation(const Stream& stream,
-                                                   const AttentionBackwardArgs& args);
+// The lists, for tests.
+std::span<const Implementation<AttentionForwardArgs>> attention_forward_implementations();
+std::span<const Implementation<AttentionBackwardArgs>> attention_backward_implementations();
 
-// On tensor cores (attention_mma_*.cu). Accepts 16-bit types that the GPU's tensor cores take,
-// head dimensions up to 256 (a backward before compute capability 8.0: 192) that are a multiple of
-// 8, tensors at multiples of 16 bytes, and a positive scale.
-bool mma_attention_accepts(const Stream& stream, const AttentionForwardArgs& args);
-bool mma_attention_accepts(const Stream& stream, const AttentionBackwardArgs& args);
+// On tensor cores (attention_mma_*.cu): 16-bit types that the GPU's take, head dimensions up to 256
+// (backward before compute capability 8.0: 192) that are a multiple of 8, tensors at multiples of
+// 16 bytes, positive scales. Deterministic.
 void mma_attention_forward(Stream& stream, const AttentionForwardArgs& args);
 void mma_attention_backward_input(Stream& stream, const AttentionBackwardArgs& args);
 
