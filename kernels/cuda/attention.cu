@@ -21,14 +21,16 @@ const char* mma_declines(int version, const Args& args, const Tensors&... tensor
   if (version < (dtype == DType::kF16 ? 75 : 80)) return "a type that the tensor cores lack";
   if (dim % 8 != 0) return "a head dimension that is no multiple of 8";
   if (dim > 256) return "a head dimension above 256";
-  if (((reinterpret_cast<std::uintptr_t>(tensors.data) % 16 != 0) || ...)) return "unaligned tensors";
+  if (((reinterpret_cast<std::uintptr_t>(tensors.data) % 16 != 0) || ...))
+    return "unaligned tensors";
   if (args.scale <= 0.0F) return "a scale that is not positive";
   if (args.sequence_length > std::numeric_limits<int>::max() / 2) return "a very long sequence";
   return nullptr;
 }
 
 const char* mma_forward_declines(Stream& stream, const AttentionForwardArgs& args) {
-  return mma_declines(gpu_of(stream).version, args, args.out_TNH, args.q_TNH, args.k_TMH, args.v_TMH);
+  return mma_declines(gpu_of(stream).version, args, args.out_TNH, args.q_TNH, args.k_TMH,
+                      args.v_TMH);
 }
 
 const char* mma_backward_declines(Stream& stream, const AttentionBackwardArgs& args) {

@@ -309,7 +309,8 @@ void visit_dim(std::int64_t dim, Fn&& fn) {
 
 // own_tiles: the block's tiles of its own rows, beside that of 32 rows.
 template <int kRows, class T>
-LaunchShape shape_of(const AttentionProblem<T>& p, std::int64_t tokens, std::int64_t heads, int own_tiles) {
+LaunchShape shape_of(const AttentionProblem<T>& p, std::int64_t tokens, std::int64_t heads,
+                     int own_tiles) {
   constexpr int kBlockRows = kWarps * kRows;
   const std::int64_t sequences = p.length == 0 ? 0 : tokens / p.length;
   const auto rows = static_cast<std::size_t>(own_tiles * kBlockRows + kWarp);

@@ -64,7 +64,7 @@ __device__ __forceinline__ void add_row_products(float (&sums)[kColumns / 8][4],
                                                  MmaTile<T, kDim> tile) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int row = first_row + lane % 16, column = lane / 16 * 8 + lane % 8;
-#pragma unroll kDim > 192 ? 1 : 4  // more of it spills
+#pragma unroll kDim> 192 ? 1 : 4  // more of it spills
   for (int k = 0; k < kDim / 16; ++k) {
     unsigned a[4];
     ldmatrix_x4(a, rows.piece(row, 2 * k + lane / 16));
@@ -116,7 +116,8 @@ __device__ __forceinline__ void add_weighted_rows(float (&sums)[kDim / 8][4],
 // Writes a warp's 16 rows, each times a factor, by way of its own rows of a tile, whose content the
 // warp no longer needs and no other warp reads.
 template <class T, int kDim>
-__device__ __forceinline__ void write_rows(const GlobalRows<T>& to, const float (&sums)[kDim / 8][4],
+__device__ __forceinline__ void write_rows(const GlobalRows<T>& to,
+                                           const float (&sums)[kDim / 8][4],
                                            const float (&factor)[2], MmaTile<T, kDim> tile,
                                            int first_row) {
   constexpr int kPieces = kDim / kPiece;

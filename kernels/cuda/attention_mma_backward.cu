@@ -1,5 +1,5 @@
-// Attention's backward on tensor cores. Source: FlashAttention-2 (arXiv 2307.08691), without atomics:
-// queries' gradients have a kernel of their own, which computes the weights again.
+// Attention's backward on tensor cores. Source: FlashAttention-2 (arXiv 2307.08691), without
+// atomics: queries' gradients have a kernel of their own, which computes the weights again.
 //
 // A block owns rows, queries or keys; a warp 16 of them. It walks over the other side in tiles. Two
 // products of own rows with tiles give weights and their gradients, which stay in registers and are
@@ -35,7 +35,8 @@ __global__ void mma_attention_facts_kernel(AttentionProblem<T> p, std::int64_t r
     const auto a = load<kPiece>(p.dout + row * p.dim + h);
     const auto b = load<kPiece>(p.out + row * p.dim + h);
 #pragma unroll
-    for (int i = 0; i < kPiece; ++i) sum = fmaf(to_float(a.element[i]), to_float(b.element[i]), sum);
+    for (int i = 0; i < kPiece; ++i)
+      sum = fmaf(to_float(a.element[i]), to_float(b.element[i]), sum);
   }
   for (int distance = kFactLanes / 2; distance > 0; distance /= 2) {
     sum += __shfl_xor_sync(kAllLanes, sum, distance);
@@ -110,8 +111,7 @@ struct WeightGradients {
 };
 
 template <class T, int kDim, int kRows, int kColumns, Gradient kGradient>
-__global__ void
-__launch_bounds__(BackwardLayout<T, kDim, kRows, kColumns, kGradient>::kThreads, 1)
+__global__ void __launch_bounds__(BackwardLayout<T, kDim, kRows, kColumns, kGradient>::kThreads, 1)
     mma_attention_backward_kernel(AttentionProblem<T> p) {
   if constexpr (kTuring && kDim > 192) return;  // spills, and is never launched
   using Layout = BackwardLayout<T, kDim, kRows, kColumns, kGradient>;
@@ -187,7 +187,7 @@ __launch_bounds__(BackwardLayout<T, kDim, kRows, kColumns, kGradient>::kThreads,
   if constexpr (kTwoProducts) copy_own(own_second, kOwnQueries ? p.q : p.k);
   Walk at{from, first_head};
   copy_first(at);
-  float sums[kDim / 8][4] = {};                       // over rows of tile_second
+  float sums[kDim / 8][4] = {};                // over rows of tile_second
   float values[kBoth ? kDim / 8 : 1][4] = {};  // over rows of tile_first
   while (at.head < end_head) {
     Walk next{at.position + kColumns, at.head};
@@ -203,11 +203,10 @@ __launch_bounds__(BackwardLayout<T, kDim, kRows, kColumns, kGradient>::kThreads,
     if constexpr (kTwoProducts) {
       add_row_products<kColumns>(scores, own_second, own, tile_second);
     }
-    const bool masked = p.document_start != nullptr ||
-                        (kOwnQueries ? at.position + kColumns > first
-                                     : at.position < first + kRows);
-    const WeightGradients<T, kColumns, kOwnQueries> gradients{
-        first + own + lane / 4, at.position, masked, p.scale, p.scale * kLog2E};
+    const bool masked = p.document_start != nullptr || (kOwnQueries ? at.position + kColumns > first
+                                                                    : at.position < first + kRows);
+    const WeightGradients<T, kColumns, kOwnQueries> gradients{first + own + lane / 4, at.position,
+                                                              masked, p.scale, p.scale * kLog2E};
     gradients.template compute<kTwoProducts>(
         scores, dweights, [&](int r, int column) -> const QueryFacts& {
           return kOwnQueries ? own_facts[r] : tile_facts[column];

@@ -16,9 +16,7 @@ constexpr int kQueries = 64, kThreads = kQueries / kWarpRows * kWarp;
 // Which keys a lane's two queries see, 8 positions apart.
 struct Sight {
   int position, first[2];
-  __device__ bool sees(int r, int key) const {
-    return key >= first[r] && key <= position + 8 * r;
-  }
+  __device__ bool sees(int r, int key) const { return key >= first[r] && key <= position + 8 * r; }
   // Keys [key, key + count), both.
   __device__ bool sees_all(int key, int count) const {
     return key >= first[0] && key >= first[1] && key + count - 1 <= position;
@@ -74,8 +72,8 @@ __global__ void __launch_bounds__(kThreads, 1) mma_attention_forward_kernel(Atte
   const MmaTile<T, kDim> queries{shared<T>()}, keys{queries.at + kQueries * kDim};
   const MmaTile<T, kDim> values{keys.at + kKeys * kDim};
   const auto copy_keys = [&](MmaTile<T, kDim> to, const T* x, int key) {
-    copy_rows<kKeys, kThreads>(to, GlobalRows<const T>{p.key_row(x, begin + key, kv_head),
-                                                       kv_stride, length - key, dim});
+    copy_rows<kKeys, kThreads>(
+        to, GlobalRows<const T>{p.key_row(x, begin + key, kv_head), kv_stride, length - key, dim});
     commit_copies();
   };
   Sight sight{.position = first + own + lane / 4, .first = {}};
@@ -87,9 +85,8 @@ __global__ void __launch_bounds__(kThreads, 1) mma_attention_forward_kernel(Atte
   // Documents begin in order, so the block's first query sees farthest back.
   const int from = static_cast<int>(p.first_visible(sequence, first)) / kKeys * kKeys;
   const int end = first + kQueries < length ? first + kQueries : length;
-  copy_rows<kQueries, kThreads>(
-      queries,
-      GlobalRows<const T>{p.query_row(p.q, begin + first, head), stride, length - first, dim});
+  copy_rows<kQueries, kThreads>(queries, GlobalRows<const T>{p.query_row(p.q, begin + first, head),
+                                                             stride, length - first, dim});
   copy_keys(keys, p.k, from);
   float sums[kDim / 8][4] = {};
   RunningSoftmax softmax;
@@ -152,7 +149,8 @@ void run(Stream& stream, const AttentionProblem<T>& p, std::int64_t tokens) {
 
 }  // namespace
 
-// No block has more than 48 KiB of shared memory: every card gives that, most to two blocks at once.
+// No block has more than 48 KiB of shared memory: every card gives that, most to two blocks at
+// once.
 void mma_attention_forward(Stream& stream, const AttentionForwardArgs& args) {
   visit_mma_type(args.q_TNH.dtype, [&]<class T>() {
     const auto p = forward_problem_of<T>(args);

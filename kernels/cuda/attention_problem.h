@@ -39,13 +39,13 @@ struct AttentionProblem {
 template <class T, class Args>
 AttentionProblem<T> problem_of(const Args& args) {
   AttentionProblem<T> p{.q = args.q_TNH.template as<T>(),
-               .k = args.k_TMH.template as<T>(),
-               .v = args.v_TMH.template as<T>(),
-               .length = args.sequence_length,
-               .heads = args.q_TNH.shape[1],
-               .kv_heads = args.k_TMH.shape[1],
-               .dim = args.q_TNH.shape[2],
-               .scale = args.scale};
+                        .k = args.k_TMH.template as<T>(),
+                        .v = args.v_TMH.template as<T>(),
+                        .length = args.sequence_length,
+                        .heads = args.q_TNH.shape[1],
+                        .kv_heads = args.k_TMH.shape[1],
+                        .dim = args.q_TNH.shape[2],
+                        .scale = args.scale};
   if (args.document_start_T.data != nullptr) {
     p.document_start = args.document_start_T.template as<std::int32_t>();
   }

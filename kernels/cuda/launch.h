@@ -26,10 +26,10 @@ inline Gpu gpu_of([[maybe_unused]] const Stream& stream) {
     FRUGAL_CHECK(error == cudaSuccess, "asking a GPU what it can do: ", cudaGetErrorString(error));
     return value;
   };
-  return {.version = 10 * attribute(cudaDevAttrComputeCapabilityMajor) +
-                     attribute(cudaDevAttrComputeCapabilityMinor),
-          .shared_bytes =
-              static_cast<std::size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin))};
+  return {
+      .version = 10 * attribute(cudaDevAttrComputeCapabilityMajor) +
+                 attribute(cudaDevAttrComputeCapabilityMinor),
+      .shared_bytes = static_cast<std::size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin))};
 #else
   const emulation::Capability& capability = emulation::capability();
   return {.version = capability.version, .shared_bytes = capability.shared_bytes};

@@ -62,10 +62,12 @@ Owned document_starts(const Size& s) {
 template <class T>
 struct Problem {
   explicit Problem(const Size& size)
-      : s(size), q(narrowed<T>(random_tensor(s.query(), DType::kF32, 1))),
+      : s(size),
+        q(narrowed<T>(random_tensor(s.query(), DType::kF32, 1))),
         k(narrowed<T>(random_tensor(s.key(), DType::kF32, 2))),
         v(narrowed<T>(random_tensor(s.key(), DType::kF32, 3))),
-        dout(narrowed<T>(random_tensor(s.query(), DType::kF32, 4))), documents(document_starts(s)) {
+        dout(narrowed<T>(random_tensor(s.query(), DType::kF32, 4))),
+        documents(document_starts(s)) {
     const Owned wide_q = widened<T>(q), wide_k = widened<T>(k), wide_v = widened<T>(v);
     const Owned wide_dout = widened<T>(dout);
     reference_table().attention_forward(
@@ -190,6 +192,42 @@ TEST(CudaAttention, TensorCoresMatchTheReferenceInAnyOrderOfThreads) {
   check<Float16>(kTuring, {1, 200, 1, 1, 64, 4}, kTensorCores);
   check<Float16>(kTuring, {1, 100, 2, 1, 128, 2}, kTensorCores);
   check<Float16>(kTuring, {1, 75, 2, 1, 184, 1}, kTensorCores);
+}
+
+TEST(CudaAttention, WhatTensorCoresDoNotTakeGoesToMultiplyAdds) {
+  check<BFloat16>(kTuring, {1, 9, 2, 1, 8, 1}, kGeneral);
+  check<BFloat16>(kBlackwell, {1, 9, 2, 1, 12, 1}, kGeneral);
+  check<float>(kBlackwell, {1, 9, 2, 1, 16, 1}, kGeneral);
+}
+
+TEST(CudaAttention, ListsSayWhyTheyDecline) {
+  const auto stream = make_stream({}, "test");
+  const auto forward = [&](int version, DType dtype, std::int64_t dim, std::ptrdiff_t offset,
+                           float scale) -> std::string {
+    emulation::set_capability({version});
+    AttentionForwardArgs args;
+    args.q_TNH = Tensor{reinterpret_cast<std::byte*>(offset), {4, 2, dim}, dtype, {}};  // NOLINT
+    args.sequence_length = 4;
+    args.scale = scale;
+    const char* why = cu::attention_forward_implementations()[0].declines(*stream, args);
+    return why == nullptr ? "" : why;
+  };
+  EXPECT_EQ(forward(75, DType::kF16, 256, 0, 1.0F), "");
+  EXPECT_EQ(forward(80, DType::kBF16, 8, 0, 1.0F), "");
+  EXPECT_EQ(forward(90, DType::kF32, 64, 0, 1.0F), "not a 16-bit type");
+  EXPECT_EQ(forward(75, DType::kBF16, 64, 0, 1.0F), "a type that the tensor cores lack");
+  EXPECT_EQ(forward(70, DType::kF16, 64, 0, 1.0F), "a type that the tensor cores lack");
+  EXPECT_EQ(forward(80, DType::kF16, 100, 0, 1.0F), "a head dimension that is no multiple of 8");
+  EXPECT_EQ(forward(80, DType::kF16, 264, 0, 1.0F), "a head dimension above 256");
+  EXPECT_EQ(forward(80, DType::kF16, 64, 8, 1.0F), "unaligned tensors");
+  EXPECT_EQ(forward(80, DType::kF16, 64, 0, 0.0F), "a scale that is not positive");
+  emulation::set_capability({75});
+  AttentionBackwardArgs args;
+  args.q_TNH = Tensor{nullptr, {4, 2, 200}, DType::kF16, {}};
+  EXPECT_NE(cu::attention_backward_implementations()[0].declines(*stream, args), nullptr);
+  emulation::set_capability({80});
+  EXPECT_EQ(cu::attention_backward_implementations()[0].declines(*stream, args), nullptr);
+  emulation::set_capability({});
 }
 
 }  // namespace

@@ -157,8 +157,8 @@ class Block {
     const auto begin = reinterpret_cast<std::uintptr_t>(shared_.get());
     FRUGAL_CHECK(address >= begin && address + bytes <= begin + grid_.shared_bytes, where(current_),
                  ": ", what, " outside shared memory");
-    FRUGAL_CHECK(address % bytes == 0, where(current_), ": ", what, " at an address that is not a multiple of ",
-                 bytes);
+    FRUGAL_CHECK(address % bytes == 0, where(current_), ": ", what,
+                 " at an address that is not a multiple of ", bytes);
   }
 
   void copy_async(const Copy& copy) {
@@ -348,8 +348,8 @@ class Block {
   std::vector<std::unique_ptr<Stack>>& stacks_;
   std::vector<Fiber> fibers_;
   std::vector<std::array<std::byte, kOffered>> published_ =
-      std::vector<std::array<std::byte, kOffered>>(
-      (fibers_.size() + kWarpSize - 1) / kWarpSize * kWarpSize);
+      std::vector<std::array<std::byte, kOffered>>((fibers_.size() + kWarpSize - 1) / kWarpSize *
+                                                   kWarpSize);
   std::unique_ptr<std::byte, Free> shared_;
   StackSwitch main_;
   context::fiber scheduler_;

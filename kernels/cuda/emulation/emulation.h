@@ -44,7 +44,7 @@ const Position& position();
 
 // What the GPU can do.
 struct Capability {
-  int version = 120;                                   // 75: Turing, 80: Ampere, ...
+  int version = 120;                                 // 75: Turing, 80: Ampere, ...
   std::size_t shared_bytes = std::size_t{99} << 10;  // at most, of a block
 };
 // For launches of the calling thread from now on.
