@@ -64,7 +64,9 @@ __device__ __forceinline__ void add_row_products(float (&sums)[kColumns / 8][4],
                                                  MmaTile<T, kDim> tile) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int row = first_row + lane % 16, column = lane / 16 * 8 + lane % 8;
-#pragma unroll kDim> 192 ? 1 : 4  // more of it spills
+  // As far as registers last; at 64, those of three blocks.
+  [[maybe_unused]] constexpr int kUnroll = kDim == 128 || kDim == 192 ? 4 : 1;
+#pragma unroll kUnroll
   for (int k = 0; k < kDim / 16; ++k) {
     unsigned a[4];
     ldmatrix_x4(a, rows.piece(row, 2 * k + lane / 16));

@@ -59,7 +59,8 @@ __device__ __forceinline__ void weigh(RunningSoftmax& softmax, float (&scores)[k
 
 // Shared memory: 64 queries, a tile of keys, a tile of values.
 template <class T, int kDim, int kKeys>
-__global__ void __launch_bounds__(kThreads, 1) mma_attention_forward_kernel(AttentionProblem<T> p) {
+__global__ void __launch_bounds__(kThreads, kDim == 64 ? 3 : 1)
+    mma_attention_forward_kernel(AttentionProblem<T> p) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int own = static_cast<int>(threadIdx.x) / kWarp * kWarpRows;
   const int length = static_cast<int>(p.length), dim = static_cast<int>(p.dim);

@@ -13,14 +13,6 @@
 namespace frugal::test {
 namespace {
 
-using emulation::Order;
-
-#ifdef __SANITIZE_ADDRESS__
-constexpr Order kTried[] = {Order::kMixed};
-#else
-constexpr auto& kTried = emulation::kOrders;
-#endif
-
 constexpr emulation::Capability kTuring{75, 64 << 10}, kBlackwell{120, 99 << 10};
 
 struct Size {
@@ -110,12 +102,8 @@ struct Problem {
   }
   float scale() const { return 1.0F / std::sqrt(static_cast<float>(s.dim)); }
 
-  // What to allow: the sums' rounding, and that of weights and their gradients to T. Weights of a
-  // row sum to 1, so that is as if one term were rounded; a key's gradients sum over query heads.
   Tolerance allowed() const {
-    Tolerance out = tolerance(dtype_of<T>(), s.length * s.heads + s.dim, 8.0);
-    out.absolute += tolerance(dtype_of<T>(), s.heads / s.kv_heads, 1.0, dtype_of<T>()).absolute;
-    return out;
+    return attention_tolerance(dtype_of<T>(), s.length * s.heads, s.heads / s.kv_heads, s.dim);
   }
 
   Size s;
@@ -146,7 +134,7 @@ void check(const emulation::Capability& gpu, const Size& size, const std::string
   emulation::set_capability(gpu);
   const Problem<T> p(size);
   std::vector<std::vector<std::byte>> first;
-  for (const Order order : kTried) {
+  for (const emulation::Order order : kTriedOrders) {
     emulation::set_order(order);
     const Owned out(size.query(), dtype_of<T>()), lse(size.row(), DType::kF32);
     const Owned dq(size.query(), dtype_of<T>()), dk(size.key(), dtype_of<T>()),

@@ -159,14 +159,6 @@ Owned document_starts(const AttentionSize& s) {
   return out;
 }
 
-// Weights of a row sum to 1, so rounding them (tensor cores take 16 bits) is as if one term were
-// rounded; a key's gradients sum over the query heads that read it.
-Tolerance attention_tolerance(const AttentionSize& s, DType dtype) {
-  Tolerance out = tolerance(dtype, s.length * s.heads + s.head_dim, 8.0);
-  out.absolute += tolerance(dtype, s.heads / s.kv_heads, 1.0, dtype).absolute;
-  return out;
-}
-
 void add_attention(std::vector<OpCase>& cases, const AttentionSize& s, DType dtype) {
   const std::int64_t tokens = s.sequences * s.length;
   const Shape query{tokens, s.heads, s.head_dim}, key{tokens, s.kv_heads, s.head_dim};
@@ -215,7 +207,7 @@ void add_attention(std::vector<OpCase>& cases, const AttentionSize& s, DType dty
          return outputs(std::move(out), std::move(lse), std::move(dq), std::move(dk),
                         std::move(dv));
        },
-       attention_tolerance(s, dtype)});
+       attention_tolerance(dtype, s.length * s.heads, s.heads / s.kv_heads, s.head_dim)});
 }
 
 void add_rope(std::vector<OpCase>& cases, DType dtype, std::int64_t pairs) {
