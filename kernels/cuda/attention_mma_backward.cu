@@ -56,8 +56,7 @@ __global__ void mma_attention_facts_kernel(AttentionProblem<T> p, std::int64_t r
 //   kKeys            keys      values with dout   keys with queries   dk: queries
 //   kKeysAndValues   keys      values with dout   keys with queries   dk: queries, dv: dout
 //   kValues          keys      keys with queries  -                   dv: dout
-// The last two names of a product's line are the halves of a tile: the first product's right side,
-// and the rows that are summed.
+// What own rows are multiplied with is half a tile; sums are over rows of the same halves.
 enum class Gradient : std::uint8_t { kQueries, kKeys, kKeysAndValues, kValues };
 
 // Shared memory: own rows of the first and, if there is one, the second product; the halves of a
@@ -77,9 +76,9 @@ struct Walk {
   int position, head;
 };
 
-// Weights and their gradients from the two products, in place. facts_of(i, column) and
-// query_of, key_of: of element i of the eight columns.
-template <class T, int kColumns, bool kOwnQueries>
+// Weights and their gradients from the two products, in place. facts_of(row, column): of the query
+// of an element; row: 0 or 1, of the lane's own.
+template <int kColumns, bool kOwnQueries>
 struct WeightGradients {
   int own;       // the lane's first own position; the second is 8 further
   int position;  // of the tile's first row
@@ -205,8 +204,8 @@ __global__ void __launch_bounds__(BackwardLayout<T, kDim, kRows, kColumns, kGrad
     }
     const bool masked = p.document_start != nullptr || (kOwnQueries ? at.position + kColumns > first
                                                                     : at.position < first + kRows);
-    const WeightGradients<T, kColumns, kOwnQueries> gradients{first + own + lane / 4, at.position,
-                                                              masked, p.scale, p.scale * kLog2E};
+    const WeightGradients<kColumns, kOwnQueries> gradients{first + own + lane / 4, at.position,
+                                                           masked, p.scale, p.scale * kLog2E};
     gradients.template compute<kTwoProducts>(
         scores, dweights, [&](int r, int column) -> const QueryFacts& {
           return kOwnQueries ? own_facts[r] : tile_facts[column];
