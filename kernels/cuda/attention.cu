@@ -6,6 +6,7 @@
 #include <limits>
 #include <string>
 
+#include "kernels/cuda/cudnn_attention.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/ops/op_table.h"
 
@@ -47,11 +48,13 @@ const char* never_declines(Stream&, const Args&) {
   return nullptr;
 }
 
-constexpr std::array<Implementation<AttentionForwardArgs>, 2> kForward{{
+constexpr std::array<Implementation<AttentionForwardArgs>, 3> kForward{{
+    {"cuDNN", cudnn_forward_declines, cudnn_attention_forward},
     {"tensor cores", mma_forward_declines, mma_attention_forward},
     {"multiply-adds", never_declines, general_attention_forward},
 }};
-constexpr std::array<Implementation<AttentionBackwardArgs>, 2> kBackward{{
+constexpr std::array<Implementation<AttentionBackwardArgs>, 3> kBackward{{
+    {"cuDNN", cudnn_backward_declines, cudnn_attention_backward_input},
     {"tensor cores", mma_backward_declines, mma_attention_backward_input},
     {"multiply-adds", never_declines, general_attention_backward_input},
 }};

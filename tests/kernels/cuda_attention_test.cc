@@ -190,6 +190,8 @@ TEST(CudaAttention, WhatTensorCoresDoNotTakeGoesToMultiplyAdds) {
 
 TEST(CudaAttention, ListsSayWhyTheyDecline) {
   const auto stream = make_stream({}, "test");
+  ASSERT_STREQ(cu::attention_forward_implementations()[1].name, kTensorCores);
+  ASSERT_STREQ(cu::attention_backward_implementations()[1].name, kTensorCores);
   const auto forward = [&](int version, DType dtype, std::int64_t dim, std::ptrdiff_t offset,
                            float scale) -> std::string {
     emulation::set_capability({version});
@@ -197,7 +199,7 @@ TEST(CudaAttention, ListsSayWhyTheyDecline) {
     args.q_TNH = Tensor{reinterpret_cast<std::byte*>(offset), {4, 2, dim}, dtype, {}};  // NOLINT
     args.sequence_length = 4;
     args.scale = scale;
-    const char* why = cu::attention_forward_implementations()[0].declines(*stream, args);
+    const char* why = cu::attention_forward_implementations()[1].declines(*stream, args);
     return why == nullptr ? "" : why;
   };
   EXPECT_EQ(forward(75, DType::kF16, 256, 0, 1.0F), "");
@@ -212,9 +214,9 @@ TEST(CudaAttention, ListsSayWhyTheyDecline) {
   emulation::set_capability({75});
   AttentionBackwardArgs args;
   args.q_TNH = Tensor{nullptr, {4, 2, 200}, DType::kF16, {}};
-  EXPECT_NE(cu::attention_backward_implementations()[0].declines(*stream, args), nullptr);
+  EXPECT_NE(cu::attention_backward_implementations()[1].declines(*stream, args), nullptr);
   emulation::set_capability({80});
-  EXPECT_EQ(cu::attention_backward_implementations()[0].declines(*stream, args), nullptr);
+  EXPECT_EQ(cu::attention_backward_implementations()[1].declines(*stream, args), nullptr);
   emulation::set_capability({});
 }
 
