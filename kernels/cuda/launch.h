@@ -13,6 +13,29 @@
 
 namespace frugal::cu {
 
+// What the GPU of a stream can do.
+struct Gpu {
+  int version = 0;               // compute capability: 75, 80, ...
+  std::size_t shared_bytes = 0;  // at most, of a block
+};
+inline Gpu gpu_of([[maybe_unused]] const Stream& stream) {
+#ifdef __CUDACC__
+  const auto attribute = [&](cudaDeviceAttr which) {
+    int value = 0;
+    const cudaError_t error = cudaDeviceGetAttribute(&value, which, stream.device().index);
+    FRUGAL_CHECK(error == cudaSuccess, "asking a GPU what it can do: ", cudaGetErrorString(error));
+    return value;
+  };
+  return {
+      .version = 10 * attribute(cudaDevAttrComputeCapabilityMajor) +
+                 attribute(cudaDevAttrComputeCapabilityMinor),
+      .shared_bytes = static_cast<std::size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin))};
+#else
+  const emulation::Capability& capability = emulation::capability();
+  return {.version = capability.version, .shared_bytes = capability.shared_bytes};
+#endif
+}
+
 struct LaunchShape {
   std::int64_t blocks_x = 1, blocks_y = 1;
   int threads = 256;  // of a block

@@ -37,8 +37,9 @@ namespace ops {
 void attention_forward(Stream& stream, const AttentionForwardArgs& args);
 
 // Gradients of all three inputs. Probabilities are recomputed from q, k and lse. dk and dv of a
-// key/value head sum over its query heads in head order. Deterministic: yes, the same bits for any
-// number of threads.
+// key/value head sum over its query heads in head order. REQUIRES: dq, dk and dv share no memory
+// with the others (dq serves as scratch until it is written). Deterministic: yes, the same bits for
+// any number of threads.
 void attention_backward_input(Stream& stream, const AttentionBackwardArgs& args);
 
 }  // namespace ops

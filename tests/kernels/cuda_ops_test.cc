@@ -9,15 +9,6 @@
 namespace frugal::test {
 namespace {
 
-using emulation::Order;
-
-// AddressSanitizer looks at where kernels read and write, which no order changes.
-#ifdef __SANITIZE_ADDRESS__
-constexpr Order kTried[] = {Order::kMixed};
-#else
-constexpr auto& kTried = emulation::kOrders;
-#endif
-
 // Each order of threads would show another fault of a kernel that lacks a barrier; and sums may not
 // depend on it.
 TEST(CudaOps, MatchReferenceWithTheSameBitsInAnyOrderOfThreads) {
@@ -26,7 +17,7 @@ TEST(CudaOps, MatchReferenceWithTheSameBitsInAnyOrderOfThreads) {
     SCOPED_TRACE(op.name);
     const auto expected = op.run(reference_table(), *stream);
     std::vector<Owned> first;
-    for (const Order order : kTried) {
+    for (const emulation::Order order : kTriedOrders) {
       emulation::set_order(order);
       auto actual = op.run(emulated_cuda_table(), *stream);
       ASSERT_EQ(actual.size(), expected.size());

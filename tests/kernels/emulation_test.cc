@@ -3,11 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "kernels/core/check.h"
+#include "kernels/core/rng.h"
+#include "kernels/cuda/device/mma.h"
 
 namespace frugal::test {
 namespace {
@@ -121,6 +124,148 @@ TEST(Emulation, AFailureInsideAKernelReachesTheCaller) {
   });
   EXPECT_NE(failure.find("thread 33 has had enough"), std::string::npos) << failure;
   EXPECT_EQ(alive, 0) << "what was on the threads' stacks is gone";
+}
+
+// Where PTX puts the elements of a product's operands, row by row of the ISA's tables: rows and
+// columns of the first element of each register; the second is the next column of a, row of b.
+struct Corner {
+  int row, column;
+};
+std::array<Corner, 4> corners_of_a(int lane) {
+  const int r = lane >> 2, c = (lane & 3) << 1;
+  return {{{r, c}, {r + 8, c}, {r, c + 8}, {r + 8, c + 8}}};
+}
+std::array<Corner, 2> corners_of_b(int lane) {
+  const int r = (lane & 3) << 1, c = lane >> 2;
+  return {{{r, c}, {r + 8, c}}};
+}
+std::array<Corner, 4> elements_of_d(int lane) {
+  const int r = lane >> 2, c = (lane & 3) << 1;
+  return {{{r, c}, {r, c + 1}, {r + 8, c}, {r + 8, c + 1}}};
+}
+
+template <class T>
+std::uint32_t pair_of(float low, float high) {
+  return T(low).bits | static_cast<std::uint32_t>(T(high).bits) << 16;
+}
+
+template <class T>
+void expect_product() {
+  // Small integers: exact in every type and order of sums.
+  float a[16][16], b[16][8], d[16][8];
+  for (std::uint64_t i = 0; i < 256; ++i) {
+    a[i / 16][i % 16] = static_cast<float>(philox4x32(1, i)[0] % 17) - 8.0F;
+    b[i % 128 / 8][i % 8] = static_cast<float>(philox4x32(2, i)[0] % 13) - 6.0F;
+    d[i % 128 / 8][i % 8] = static_cast<float>(i);
+  }
+  run({"product", {1, 1, 1}, 64}, [&] {
+    const int lane = static_cast<int>(threadIdx.x % 32);
+    unsigned own_a[4], own_b[2];
+    float own_d[4];
+    for (std::size_t i = 0; i < 4; ++i) {
+      const Corner at = corners_of_a(lane)[i], to = elements_of_d(lane)[i];
+      own_a[i] = pair_of<T>(a[at.row][at.column], a[at.row][at.column + 1]);
+      own_d[i] = d[to.row][to.column];
+    }
+    for (std::size_t i = 0; i < 2; ++i) {
+      const Corner at = corners_of_b(lane)[i];
+      own_b[i] = pair_of<T>(b[at.row][at.column], b[at.row + 1][at.column]);
+    }
+    cu::mma_16x8x16<T>(own_d, own_a, own_b[0], own_b[1]);
+    for (std::size_t i = 0; i < 4; ++i) {
+      const Corner at = elements_of_d(lane)[i];
+      float expected = d[at.row][at.column];
+      for (int k = 0; k < 16; ++k) expected += a[at.row][k] * b[k][at.column];
+      EXPECT_EQ(own_d[i], expected) << "lane " << lane << " element " << i;
+    }
+  });
+}
+
+TEST(Emulation, AProductOfAWarpsFragments) {
+  expect_product<BFloat16>();
+  expect_product<Float16>();
+  EXPECT_EQ(cu::pack_pair<Float16>(1.0F, -2.0F), 0xc0003c00U);
+  EXPECT_EQ(cu::pack_pair<BFloat16>(1.0F, -2.0F), 0xc0003f80U);
+}
+
+TEST(Emulation, MatricesFromSharedMemory) {
+  // Element (r, c) of matrix m is 100 m + 10 r + c; rows stand apart, last matrix first.
+  run({"matrices", {1, 1, 1}, 32, 32 * 48}, [] {
+    const int lane = static_cast<int>(threadIdx.x);
+    const auto row_at = [](int matrix, int row) {
+      return reinterpret_cast<std::uint16_t*>(emulation::shared_memory() +
+                                              ((3 - matrix) * 8 + row) * 48);
+    };
+    for (int c = 0; c < 8; ++c) {
+      row_at(lane / 8, lane % 8)[c] =
+          static_cast<std::uint16_t>(lane / 8 * 100 + lane % 8 * 10 + c);
+    }
+    __syncwarp();
+    unsigned plain[4], transposed[4];
+    cu::ldmatrix_x4(plain, row_at(lane / 8, lane % 8));
+    cu::ldmatrix_x4_transposed(transposed, row_at(lane / 8, lane % 8));
+    for (unsigned m = 0; m < 4; ++m) {
+      const unsigned r = threadIdx.x >> 2, c = (threadIdx.x & 3) << 1;
+      EXPECT_EQ(plain[m], (100 * m + 10 * r + c) | (100 * m + 10 * r + c + 1) << 16);
+      EXPECT_EQ(transposed[m], (100 * m + 10 * c + r) | (100 * m + 10 * (c + 1) + r) << 16);
+    }
+  });
+}
+
+TEST(Emulation, CopiesArriveWhenTheyAreWaitedFor) {
+  alignas(16) const float from[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+  run({"copies", {1, 1, 1}, 1, 48}, [&] {
+    auto* to = reinterpret_cast<float*>(emulation::shared_memory());
+    for (int i = 0; i < 12; ++i) to[i] = 9.0F;
+    cu::copy_async(to, from, true);
+    cu::copy_async(to + 4, from, false);
+    cu::commit_copies();
+    cu::copy_async(to + 8, from + 4, true);
+    cu::commit_copies();
+    for (int i = 0; i < 12; ++i) EXPECT_TRUE(std::isnan(to[i])) << i;
+    cu::wait_copies<1>();
+    for (int i = 0; i < 4; ++i) EXPECT_EQ(to[i], from[i]);
+    for (int i = 4; i < 8; ++i) EXPECT_EQ(to[i], 0.0F);
+    for (int i = 8; i < 12; ++i) EXPECT_TRUE(std::isnan(to[i])) << i;
+    cu::wait_copies<0>();
+    for (int i = 8; i < 12; ++i) EXPECT_EQ(to[i], from[i - 4]);
+  });
+}
+
+TEST(Emulation, AMissingBarrierAfterCopiesReadsWhatHasNotArrived) {
+  alignas(16) const float from[4] = {1, 2, 3, 4};
+  int missing = 0;
+  run({"race", {1, 1, 1}, 64, 64 * 16}, [&] {
+    auto* to = reinterpret_cast<float*>(emulation::shared_memory());
+    cu::copy_async(to + threadIdx.x * 4, from, true);
+    cu::commit_copies();
+    cu::wait_copies<0>();
+    if (std::isnan(to[(63 - threadIdx.x) * 4])) ++missing;
+  });
+  EXPECT_GT(missing, 0);
+}
+
+TEST(Emulation, WhatTheHardwareWouldRefuseIsAnError) {
+  alignas(16) static const float from[8] = {};
+  const auto failure = [](std::size_t bytes, const std::function<void(float*)>& body) {
+    return failure_of({"refused", {1, 1, 1}, 32, bytes},
+                      [&] { body(reinterpret_cast<float*>(emulation::shared_memory())); });
+  };
+  const auto expect = [](const std::string& message, const std::string& part) {
+    EXPECT_NE(message.find(part), std::string::npos) << message;
+  };
+  unsigned out[4];
+  expect(failure(64, [&](float* to) { cu::ldmatrix_x4(out, to + 1); }),
+         "a row of a matrix at an address that is not a multiple of 16");
+  expect(failure(64, [&](float* to) { cu::ldmatrix_x4(out, to + 16); }),
+         "a row of a matrix outside shared memory");
+  expect(failure(64, [](float* to) { cu::copy_async(to + 2, from, true); }),
+         "a copy at an address that is not a multiple of 16");
+  expect(failure(64, [](float* to) { cu::copy_async(to, from + 1, true); }),
+         "from an address that is not a multiple of 16");
+  expect(failure(64, [](float* to) { cu::copy_async(to, from, true); }),
+         "ends without waiting for copies");
+  expect(failure(std::size_t{100} << 10, [](float*) {}), "bytes of shared memory, of 101376");
 }
 
 }  // namespace

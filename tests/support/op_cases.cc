@@ -207,7 +207,7 @@ void add_attention(std::vector<OpCase>& cases, const AttentionSize& s, DType dty
          return outputs(std::move(out), std::move(lse), std::move(dq), std::move(dk),
                         std::move(dv));
        },
-       tolerance(dtype, s.length * s.heads + s.head_dim, 8.0)});
+       attention_tolerance(dtype, s.length * s.heads, s.heads / s.kv_heads, s.head_dim)});
 }
 
 void add_rope(std::vector<OpCase>& cases, DType dtype, std::int64_t pairs) {
@@ -394,7 +394,9 @@ std::vector<OpCase> op_cases() {
     for (const AttentionSize size :
          {AttentionSize{1, 1, 1, 1, 1, false}, AttentionSize{2, 5, 4, 2, 8, false},
           AttentionSize{1, 33, 2, 1, 17, false}, AttentionSize{2, 70, 3, 3, 16, true},
-          AttentionSize{1, 150, 4, 2, 20, true}, AttentionSize{0, 8, 2, 2, 4, false}}) {
+          AttentionSize{1, 150, 4, 2, 20, true}, AttentionSize{0, 8, 2, 2, 4, false},
+          AttentionSize{1, 70, 2, 1, 64, true}, AttentionSize{1, 66, 2, 1, 128, false},
+          AttentionSize{1, 40, 1, 1, 192, true}, AttentionSize{1, 40, 2, 1, 256, true}}) {
       add_attention(cases, size, dtype);
     }
     for (const std::int64_t pairs : {7, 32, 35}) add_rope(cases, dtype, pairs);

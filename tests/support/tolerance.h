@@ -57,4 +57,14 @@ inline Tolerance tolerance(DType dtype, std::int64_t reduction_length = 1, doubl
   return out;
 }
 
+// For attention over up to `keys` keys or queries, all heads together, where `group` query heads
+// read a key. Tensor cores take weights and their gradients in 16 bits: those of a row sum to 1, so
+// rounding them is as if one term were rounded; a key's gradients sum over the group.
+inline Tolerance attention_tolerance(DType dtype, std::int64_t keys, std::int64_t group,
+                                     std::int64_t head_dim) {
+  Tolerance out = tolerance(dtype, keys + head_dim, 8.0);
+  if (dtype != DType::kF32) out.absolute += tolerance(dtype, group, 1.0, dtype).absolute;
+  return out;
+}
+
 }  // namespace frugal::test

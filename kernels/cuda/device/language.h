@@ -1,11 +1,11 @@
-// The language that kernels are written in: nvcc's, or its emulation on the CPU. The only place
-// that knows which.
+// The language that kernels are written in: nvcc's, or its emulation on the CPU.
 #pragma once
 
 #include <cstddef>
 
 #ifdef __CUDACC__
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 #else
 #include "kernels/cuda/emulation/emulation.h"

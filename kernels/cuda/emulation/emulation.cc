@@ -86,14 +86,22 @@ class StackSwitch {
   std::size_t size_ = 0;
 };
 
+constexpr std::size_t kOffered = 32, kCopied = 16;  // bytes
+
+struct Copy {
+  void* to;
+  const void* from;  // null: zeros
+};
+
 enum class Wait : std::uint8_t { kNothing, kBarrier, kWarp, kEnded };
 
 struct Fiber {
   Position position;
   Wait wait = Wait::kNothing;
   bool started = false;
-  unsigned mask = 0;                    // of the collective it waits in
-  std::array<std::byte, 16> offered{};  // to the lanes of the mask
+  unsigned mask = 0;                          // of the collective it waits in
+  std::array<std::byte, kOffered> offered{};  // to the lanes of the mask
+  std::vector<std::vector<Copy>> copies{{}};  // groups, oldest first; the last one is open
   StackSwitch stack_switch;
   context::fiber self;
 };
@@ -143,6 +151,34 @@ class Block {
 
   const Position& position() const { return fibers_[current_].position; }
   std::byte* shared() const { return shared_.get(); }
+
+  void check_shared(const void* at, std::size_t bytes, std::string_view what) const {
+    const auto address = reinterpret_cast<std::uintptr_t>(at);
+    const auto begin = reinterpret_cast<std::uintptr_t>(shared_.get());
+    FRUGAL_CHECK(address >= begin && address + bytes <= begin + grid_.shared_bytes, where(current_),
+                 ": ", what, " outside shared memory");
+    FRUGAL_CHECK(address % bytes == 0, where(current_), ": ", what,
+                 " at an address that is not a multiple of ", bytes);
+  }
+
+  void copy_async(const Copy& copy) {
+    std::memset(copy.to, 0xff, kCopied);
+    fibers_[current_].copies.back().push_back(copy);
+  }
+  void commit_copies() { fibers_[current_].copies.emplace_back(); }
+  void wait_copies(int pending) {
+    auto& groups = fibers_[current_].copies;
+    while (static_cast<int>(groups.size()) - 1 > pending) {
+      for (const Copy& copy : groups.front()) {
+        if (copy.from == nullptr) {
+          std::memset(copy.to, 0, kCopied);
+        } else {
+          std::memcpy(copy.to, copy.from, kCopied);
+        }
+      }
+      groups.erase(groups.begin());
+    }
+  }
 
   void wait_at_barrier() {
     fibers_[current_].wait = Wait::kBarrier;
@@ -204,6 +240,7 @@ class Block {
                          fibers_[t].stack_switch.arrive(&main_);
                          try {
                            body_();
+                           check_copies_arrived();
                          } catch (const Unwound&) {
                          } catch (const context::detail::forced_unwind&) {
                            throw;
@@ -241,6 +278,13 @@ class Block {
       if (fibers_[t].started && fibers_[t].wait != Wait::kEnded) resume(t);
     }
     std::rethrow_exception(failure_);
+  }
+
+  void check_copies_arrived() const {
+    for (const auto& group : fibers_[current_].copies) {
+      FRUGAL_CHECK(group.empty(), where(current_),
+                   " ends without waiting for copies to shared memory");
+    }
   }
 
   bool release_barrier() {
@@ -303,8 +347,9 @@ class Block {
   Order order_;
   std::vector<std::unique_ptr<Stack>>& stacks_;
   std::vector<Fiber> fibers_;
-  std::vector<std::array<std::byte, 16>> published_ = std::vector<std::array<std::byte, 16>>(
-      (fibers_.size() + kWarpSize - 1) / kWarpSize * kWarpSize);
+  std::vector<std::array<std::byte, kOffered>> published_ =
+      std::vector<std::array<std::byte, kOffered>>((fibers_.size() + kWarpSize - 1) / kWarpSize *
+                                                   kWarpSize);
   std::unique_ptr<std::byte, Free> shared_;
   StackSwitch main_;
   context::fiber scheduler_;
@@ -315,11 +360,20 @@ class Block {
 
 thread_local Block* running = nullptr;
 thread_local Order chosen_order = Order::kAscending;
+thread_local Capability chosen_capability;
 
 }  // namespace
 
 void set_order(Order order) {
   chosen_order = order;
+}
+
+void set_capability(const Capability& capability) {
+  chosen_capability = capability;
+}
+
+const Capability& capability() {
+  return chosen_capability;
 }
 
 const Position& position() {
@@ -341,6 +395,33 @@ void* scratch(std::size_t bytes) {
 
 void barrier() {
   running->wait_at_barrier();
+}
+
+void check_shared(const void* at, std::size_t bytes, std::string_view what) {
+  running->check_shared(at, bytes, what);
+}
+
+void copy_async(void* to, const void* from) {
+  running->check_shared(to, kCopied, "a copy");
+  FRUGAL_CHECK(reinterpret_cast<std::uintptr_t>(from) % kCopied == 0,
+               "a copy to shared memory from an address that is not a multiple of ", kCopied);
+  running->copy_async({to, from});
+}
+
+void commit_copies() {
+  running->commit_copies();
+}
+
+void wait_copies(int pending) {
+  running->wait_copies(pending);
+}
+
+void offer(unsigned mask, const void* own, std::size_t bytes) {
+  running->wait_in_warp(mask, own, bytes);
+}
+
+const std::byte* offered_by(int lane) {
+  return running->published(lane);
 }
 
 void exchange(unsigned mask, const void* own, void* result, std::size_t bytes, int source_lane) {
@@ -365,6 +446,8 @@ unsigned ballot(unsigned mask, bool vote) {
 void run_grid(const Grid& grid, const std::function<void()>& body) {
   FRUGAL_CHECK(grid.threads > 0 && grid.threads <= 1024, grid.name, ": a block of ", grid.threads,
                " threads");
+  FRUGAL_CHECK(grid.shared_bytes <= chosen_capability.shared_bytes, grid.name, ": ",
+               grid.shared_bytes, " bytes of shared memory, of ", chosen_capability.shared_bytes);
   thread_local std::vector<std::unique_ptr<Stack>> stacks;
   for (unsigned y = 0; y < grid.blocks.y; ++y) {
     for (unsigned x = 0; x < grid.blocks.x; ++x) {

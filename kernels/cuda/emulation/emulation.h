@@ -6,6 +6,8 @@
 // exactly as large as the launch says, is on the heap, so that AddressSanitizer sees its ends, and
 // begins as NaN. A thread that the others wait for in vain fails the launch with who waits where.
 //
+// Asynchronous copies to shared memory arrive when the thread that began them waits, not sooner.
+//
 // Not emulated: races inside what a hardware warp does in one step, memory order between blocks,
 // and time.
 #pragma once
@@ -40,9 +42,18 @@ struct Position {
 };
 const Position& position();
 
+// What the GPU can do.
+struct Capability {
+  int version = 120;                                 // 75: Turing, 80: Ampere, ...
+  std::size_t shared_bytes = std::size_t{99} << 10;  // at most, of a block
+};
+// For launches of the calling thread from now on.
+void set_capability(const Capability& capability);
+const Capability& capability();
+
 // Runs body once for every thread of the grid, block after block, on the calling thread. name: for
-// messages. Throws Error(kInternal) when threads wait for ever, or leave a warp's collective or a
-// block before the others reach it.
+// messages. Throws Error(kInternal) when threads wait for ever, leave a warp's collective or a
+// block before the others reach it, or when a block wants more shared memory than there is.
 struct Grid {
   std::string_view name;
   dim3 blocks;
@@ -53,6 +64,9 @@ void run_grid(const Grid& grid, const std::function<void()>& body);
 
 // The block's shared memory; 16-byte aligned.
 std::byte* shared_memory();
+// Throws unless these bytes are the block's shared memory, aligned to their number. what: for
+// messages.
+void check_shared(const void* at, std::size_t bytes, std::string_view what);
 
 // Scratch in global memory, exactly as large as asked for and all NaN. Never reused: work may be
 // put off.
@@ -61,11 +75,22 @@ void* scratch(std::size_t bytes);
 // Waits for all threads of the block that have not ended.
 void barrier();
 
-// Hands `bytes` (at most 16) of every lane of mask to all of them; returns those of source_lane.
-// Lanes of mask wait for one another. REQUIRES: the caller is in mask, and so is source_lane.
+// Hands `bytes` (at most 32) of every lane of mask to all of them. Lanes of mask wait for one
+// another. REQUIRES: the caller is in mask.
+void offer(unsigned mask, const void* own, std::size_t bytes);
+// What a lane of the mask offered to the caller's last collective.
+const std::byte* offered_by(int lane);
+// Both; result: what source_lane offered. REQUIRES: source_lane is in mask.
 void exchange(unsigned mask, const void* own, void* result, std::size_t bytes, int source_lane);
 // The lanes of mask whose vote is true.
 unsigned ballot(unsigned mask, bool vote);
+
+// Begins the copy of 16 bytes to shared memory, where there is NaN until it arrives; from null: of
+// zeros. A group of copies ends with the commit; they arrive in a wait that leaves fewer than this
+// group pending. A thread that ends with copies it has not waited for fails the launch.
+void copy_async(void* to, const void* from);
+void commit_copies();
+void wait_copies(int pending);
 
 inline int lane() {
   return static_cast<int>(position().thread.x) % kWarpSize;
