@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/core/dtype.h"
 #include "kernels/cuda/device/language.h"
@@ -14,21 +15,32 @@ __device__ __forceinline__ float to_float(float x) {
 __device__ __forceinline__ float to_float(BFloat16 x) {
   return static_cast<float>(x);
 }
+__device__ __forceinline__ float to_float(Float16 x) {
+#ifdef __CUDA_ARCH__
+  return __half2float(__ushort_as_half(x.bits));
+#else
+  return static_cast<float>(x);
+#endif
+}
 
 // Rounds to nearest, ties to even.
 template <class T>
 __device__ __forceinline__ T from_float(float x) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-  if constexpr (sizeof(T) == 2) {
+#ifdef __CUDA_ARCH__
+  if constexpr (std::is_same_v<T, Float16>) {
+    T out;
+    out.bits = __half_as_ushort(__float2half_rn(x));
+    return out;
+  }
+#if __CUDA_ARCH__ >= 800
+  if constexpr (std::is_same_v<T, BFloat16>) {
     T out;
     out.bits = __bfloat16_as_ushort(__float2bfloat16_rn(x));
     return out;
-  } else {
-    return T(x);
   }
-#else
-  return T(x);
 #endif
+#endif
+  return T(x);
 }
 
 // kSize neighbours, moved by one instruction where they are 16 bytes.
