@@ -23,6 +23,7 @@ TAGS = {
     "train/loss": "loss",
     "train/grad_norm": "grad_norm",
     "train/learning_rate": "learning_rate",
+    "train/loss_scale": "loss_scale",
     "train/consumed_tokens": "tokens",
     "train/tokens_per_second": "tokens_per_second",
     "train/step_time_s": "step_time_s",

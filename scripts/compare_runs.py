@@ -17,6 +17,7 @@ import sys
 import tempfile
 
 STEP_KEYS = ("loss", "grad_norm", "learning_rate", "tokens", "skipped")
+FP16_KEYS = ("loss_scale",)  # of steps where there is one
 EVAL_KEYS = ("validation_loss", "bits_per_byte")
 LOSSES = ("loss", "validation_loss", "bits_per_byte", "grad_norm")  # what --tolerance loosens
 
@@ -37,7 +38,8 @@ def read_run(path):
                     entry = json.loads(line)
                     kind = "eval" if "validation_loss" in entry else "step"
                     keys = EVAL_KEYS if kind == "eval" else STEP_KEYS
-                    records.append((entry["step"], kind, {key: entry[key] for key in keys}))
+                    values = {key: entry[key] for key in keys} | {key: entry.get(key) for key in FP16_KEYS}
+                    records.append((entry["step"], kind, values))
                 except (ValueError, KeyError, TypeError) as error:
                     raise Unusable(f"{path}:{number}: not a line of metrics.jsonl ({error!r})")
     except OSError as error:
@@ -105,6 +107,8 @@ def self_test():
          "step 2: validation_loss 3.0 in A, 3.5 in B"),
         (base, run(["2.5", "2.25", "2.0"]), 0, 1,
          "A has the eval line of step 2 where B has the step line of step 3"),
+        (base, base.replace('"skipped": false', '"skipped": false, "loss_scale": 2.0'), 0, 1,
+         "step 1: loss_scale None in A, 2.0 in B"),
         (base, base + step % (3, "2.0", 192, 1), 0, 1, "step 3: only B has this step line"),
         (base + step % (3, "2.0", 192, 1), base, 0, 1, "step 3: only A has this step line"),
         (run(['"nan"', "0.0"]), run(['"nan"', "0.0"]), 0, 0, "2 steps equal, bit for bit"),

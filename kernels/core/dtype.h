@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 
 #include "kernels/core/check.h"
 
@@ -95,12 +96,27 @@ constexpr DType dtype_of<std::uint8_t>() {
   return DType::kU8;
 }
 
-// Calls fn.template operator()<T>() with the C++ type of a float dtype that the CPU computes with.
+// Calls fn.template operator()<T>() with the C++ type of a dtype that is computed with.
 template <class Fn>
 decltype(auto) visit_float(DType dtype, Fn&& fn) {
   if (dtype == DType::kBF16) return fn.template operator()<BFloat16>();
-  FRUGAL_CHECK(dtype == DType::kF32, "dtype ", name_of(dtype), " is neither f32 nor bf16");
+  if (dtype == DType::kF16) return fn.template operator()<Float16>();
+  FRUGAL_CHECK(dtype == DType::kF32, "dtype ", name_of(dtype), " is not f32, bf16 or f16");
   return fn.template operator()<float>();
+}
+
+// The same for two dtypes, fn.template operator()<A, B>(), which are alike or of which one is f32.
+template <class Fn>
+void visit_floats(DType a, DType b, Fn&& fn) {
+  visit_float(a, [&]<class A>() {
+    visit_float(b, [&]<class B>() {
+      if constexpr (std::is_same_v<A, B> || std::is_same_v<A, float> || std::is_same_v<B, float>) {
+        fn.template operator()<A, B>();
+      } else {
+        FRUGAL_CHECK(false, name_of(a), " does not mix with ", name_of(b));
+      }
+    });
+  });
 }
 
 }  // namespace frugal

@@ -1,5 +1,5 @@
-// What attention does with tiles of float32: pack them from f32 or bf16 tensors and multiply them.
-// Compiled once per instruction set, like vector_inl.h.
+// What attention does with tiles of float32: pack them from tensors of any float dtype and multiply
+// them. Compiled once per instruction set, like vector_inl.h.
 #if defined(FRUGAL_KERNELS_CPU_ATTENTION_TILES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef FRUGAL_KERNELS_CPU_ATTENTION_TILES_INL_H_
 #undef FRUGAL_KERNELS_CPU_ATTENTION_TILES_INL_H_

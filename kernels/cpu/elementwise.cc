@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/core/rng.h"
 #include "kernels/cpu/parallel.h"
@@ -31,17 +32,17 @@ void add_elements(const Tensor& out, const ConstTensor& a, const ConstTensor& b)
 
 // REQUIRES: the dtypes differ.
 void convert(const Tensor& out, const ConstTensor& x) {
-  const auto loop = [&]<class To, class From>(To* to, const From* from) {
-    parallel_blocks(out.numel(), kElementBlock, [&](std::int64_t begin, std::int64_t end) {
-      for_vectors(begin, end,
-                  [&](std::int64_t i, auto lanes) { store(load(from + i, lanes), to + i, lanes); });
-    });
-  };
-  if (out.dtype == DType::kF32) {
-    loop(out.as<float>(), x.as<BFloat16>());
-  } else {
-    loop(out.as<BFloat16>(), x.as<float>());
-  }
+  visit_floats(out.dtype, x.dtype, [&]<class To, class From>() {
+    if constexpr (!std::is_same_v<To, From>) {
+      To* to = out.as<To>();
+      const From* from = x.as<From>();
+      parallel_blocks(out.numel(), kElementBlock, [&](std::int64_t begin, std::int64_t end) {
+        for_vectors(begin, end, [&](std::int64_t i, auto lanes) {
+          store(load(from + i, lanes), to + i, lanes);
+        });
+      });
+    }
+  });
 }
 
 // Rows are added as in a binary counter: when 2^k rows are complete, they are one partial sum, and

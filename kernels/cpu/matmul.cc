@@ -165,6 +165,7 @@ bool has_steady_float32() {
 }
 
 bool needs_packing(const Problem& p) {
+  if (p.in == DType::kF16 || p.out == DType::kF16) return true;
   if (p.in == DType::kBF16) return !has_fast_bf16();
   if (!has_steady_float32()) return true;
   // For these widths oneDNN reads a plain b in place, though its rows lie whole pages apart and so

@@ -68,7 +68,7 @@ void pack_panels(const T* x, std::int64_t stride, std::int64_t count, std::int64
   }
 }
 
-// Lane i: elements k and k + 1 (bf16), or k (f32), of row i. Returns how many k were written.
+// Lane i: elements k and k + 1 (16 bits), or k (f32), of row i. Returns how many k were written.
 inline std::int64_t gather_columns(const float* x, hn::Vec<hn::RebindToSigned<F32>> offsets,
                                    float* to) {
   hn::Store(hn::GatherOffset(F32(), x, offsets), F32(), to);
@@ -82,13 +82,23 @@ inline std::int64_t gather_columns(const BFloat16* x, hn::Vec<hn::RebindToSigned
   hn::Store(hn::BitCast(F32(), hn::And(pair, hn::Set(d, -65536))), F32(), to + kTileColumns);
   return 2;
 }
+inline std::int64_t gather_columns(const Float16* x, hn::Vec<hn::RebindToSigned<F32>> offsets,
+                                   float* to) {
+  const hn::RebindToUnsigned<F32> d;
+  const auto pair =
+      hn::BitCast(d, hn::GatherOffset(hn::RebindToSigned<F32>(),
+                                      reinterpret_cast<const std::int32_t*>(x), offsets));
+  hn::Store(widen_halves(F32(), hn::And(pair, hn::Set(d, 0xffff))), F32(), to);
+  hn::Store(widen_halves(F32(), hn::ShiftRight<16>(pair)), F32(), to + kTileColumns);
+  return 2;
+}
 
 // Like pack_panels for the transpose of x, whose rows are the columns here.
 template <class T>
 void pack_transposed(const T* x, std::int64_t stride, std::int64_t count, std::int64_t depth,
                      float* to) {
   const hn::RebindToSigned<F32> d;
-  // Pairs of bf16 are read as one word: whole, aligned words only.
+  // Pairs of 16 bits are read as one word: whole, aligned words only.
   const bool words =
       (reinterpret_cast<std::uintptr_t>(x) | static_cast<std::uintptr_t>(stride * sizeof(T))) % 4 ==
       0;
@@ -294,9 +304,8 @@ void multiply_packed(const MatmulArgs& args) {
   const std::int64_t cost = blocks.rows * blocks.columns * depth / kProductsOfElement;
   parallel_for(blocks.count(), cost, [&](std::int64_t item) {
     thread_local Buffers buffers;
-    visit_float(args.a.dtype, [&]<class T>() {
-      visit_float(args.out_MN.dtype,
-                  [&]<class Out>() { multiply_block<T, Out>(args, blocks.at(item), buffers); });
+    visit_floats(args.a.dtype, args.out_MN.dtype, [&]<class T, class Out>() {
+      multiply_block<T, Out>(args, blocks.at(item), buffers);
     });
   });
 }

@@ -1,5 +1,5 @@
-// Vectors of float32 over f32 and bf16 memory. Compiled once per instruction set: include it only
-// from files built by Highway's foreach_target.
+// Vectors of float32 over f32, bf16 and f16 memory. Compiled once per instruction set: include it
+// only from files built by Highway's foreach_target.
 //
 // A tensor's last, shorter piece goes through a full vector in a buffer, so an element's bits never
 // depend on where it stands in the tensor, nor on where the tensor was cut.
@@ -41,6 +41,31 @@ HWY_INLINE hn::Vec<D> load_as(D d, const BFloat16* from) {
   return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(d32, bits)));
 }
 
+// The halves of 16 low bits each. By integers and not by the processor's own conversion, which
+// older ones lack, so that all have the bits of Float16.
+template <class D>
+HWY_INLINE hn::Vec<D> widen_halves(D d, hn::Vec<hn::RebindToUnsigned<D>> bits) {
+  const hn::RebindToUnsigned<D> d32;
+  const hn::RebindToSigned<D> i32;
+  const auto sign = hn::ShiftLeft<16>(hn::And(bits, hn::Set(d32, 0x8000)));
+  const auto magnitude = hn::And(bits, hn::Set(d32, 0x7fff));
+  const auto shifted = hn::ShiftLeft<13>(magnitude);
+  const auto normal = hn::Add(shifted, hn::Set(d32, 112U << 23));  // the exponent's bias: 15 to 127
+  const auto beyond = hn::Or(shifted, hn::Set(d32, 0x7f800000));   // infinity and NaN
+  const auto small = hn::BitCast(d32, hn::Mul(hn::ConvertTo(d, hn::BitCast(i32, magnitude)),
+                                              hn::Set(d, 5.9604644775390625e-8F)));  // 2^-24
+  const auto finite = hn::IfThenElse(hn::Lt(magnitude, hn::Set(d32, 0x400)), small, normal);
+  const auto all = hn::IfThenElse(hn::Lt(magnitude, hn::Set(d32, 0x7c00)), finite, beyond);
+  return hn::BitCast(d, hn::Or(all, sign));
+}
+template <class D>
+HWY_INLINE hn::Vec<D> load_as(D d, const Float16* from) {
+  const hn::Rebind<std::uint16_t, D> d16;
+  const hn::RebindToUnsigned<D> d32;
+  return widen_halves(
+      d, hn::PromoteTo(d32, hn::LoadU(d16, reinterpret_cast<const std::uint16_t*>(from))));
+}
+
 template <class T>
 HWY_INLINE Vec load(const T* from, All) {
   return load_as(F32(), from);
@@ -67,6 +92,24 @@ HWY_INLINE void store(Vec v, BFloat16* to, All) {
   const auto quiet = hn::Or(high, hn::Set(d32, 0x40));
   const auto result = hn::IfThenElse(hn::RebindMask(d32, hn::IsNaN(v)), quiet, rounded);
   hn::StoreU(hn::TruncateTo(d16, result), d16, reinterpret_cast<std::uint16_t*>(to));
+}
+// Rounds like Float16(float), step by step as there.
+HWY_INLINE void store(Vec v, Float16* to, All) {
+  const F32 d;
+  const hn::Rebind<std::uint16_t, F32> d16;
+  const hn::RebindToUnsigned<F32> d32;
+  const auto bits = hn::BitCast(d32, v);
+  const auto sign = hn::And(hn::ShiftRight<16>(bits), hn::Set(d32, 0x8000));
+  const auto magnitude = hn::And(bits, hn::Set(d32, 0x7fffffff));
+  const auto steps = hn::Add(hn::Mul(hn::Abs(v), hn::Set(d, 16777216.0F)), hn::Set(d, 8388608.0F));
+  const auto small = hn::And(hn::BitCast(d32, steps), hn::Set(d32, 0x7ff));
+  const auto odd = hn::And(hn::ShiftRight<13>(magnitude), hn::Set(d32, 1));
+  const auto rounded = hn::Add(magnitude, hn::Add(odd, hn::Set(d32, 0xfff)));
+  const auto normal =
+      hn::Min(hn::Sub(hn::ShiftRight<13>(rounded), hn::Set(d32, 112U << 10)), hn::Set(d32, 0x7c00));
+  const auto finite = hn::IfThenElse(hn::Lt(magnitude, hn::Set(d32, 0x38800000)), small, normal);
+  const auto all = hn::IfThenElse(hn::RebindMask(d32, hn::IsNaN(v)), hn::Set(d32, 0x7e00), finite);
+  hn::StoreU(hn::TruncateTo(d16, hn::Or(all, sign)), d16, reinterpret_cast<std::uint16_t*>(to));
 }
 template <class T>
 void store(Vec v, T* to, First lanes) {

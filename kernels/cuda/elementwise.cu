@@ -34,9 +34,8 @@ void add(Stream& stream, Tensor out, ConstTensor a, ConstTensor b) {
 }
 
 void cast(Stream& stream, Tensor out, ConstTensor x) {
-  visit_float(out.dtype, [&]<class To>() {
-    visit_float(x.dtype,
-                [&]<class From>() { map<To, From, 1, 1>(stream, "cast", {out}, {x}, Same()); });
+  visit_floats(out.dtype, x.dtype, [&]<class To, class From>() {
+    map<To, From, 1, 1>(stream, "cast", {out}, {x}, Same());
   });
 }
 

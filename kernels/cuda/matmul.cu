@@ -96,23 +96,20 @@ __global__ void matmul_kernel(Product<In, Out> p) {
 }
 
 void general_matmul(Stream& stream, const MatmulArgs& args) {
-  visit_float(args.a.dtype, [&]<class In>() {
-    visit_float(args.out_MN.dtype, [&]<class Out>() {
-      const std::int64_t m = args.out_MN.shape[0], n = args.out_MN.shape[1];
-      const std::int64_t k = args.a.shape[args.transpose_a ? 0 : 1];
-      Product<In, Out> p{.out = args.out_MN.as<Out>(),
-                         .a = {args.a.as<In>(), m, k, args.transpose_a},
-                         .b = {args.b.as<In>(), n, k, !args.transpose_b},
-                         .m = m,
-                         .n = n,
-                         .k = k,
-                         .accumulate = args.accumulate};
-      if (args.bias_N.data != nullptr) p.bias = args.bias_N.as<In>();
-      const std::int64_t tiles = ((m + kTile - 1) / kTile) * ((n + kTile - 1) / kTile);
-      launch(stream, "matmul",
-             {.blocks_x = tiles, .threads = kThreads, .shared_bytes = kSharedBytes},
-             matmul_kernel<In, Out>, p);
-    });
+  visit_floats(args.a.dtype, args.out_MN.dtype, [&]<class In, class Out>() {
+    const std::int64_t m = args.out_MN.shape[0], n = args.out_MN.shape[1];
+    const std::int64_t k = args.a.shape[args.transpose_a ? 0 : 1];
+    Product<In, Out> p{.out = args.out_MN.as<Out>(),
+                       .a = {args.a.as<In>(), m, k, args.transpose_a},
+                       .b = {args.b.as<In>(), n, k, !args.transpose_b},
+                       .m = m,
+                       .n = n,
+                       .k = k,
+                       .accumulate = args.accumulate};
+    if (args.bias_N.data != nullptr) p.bias = args.bias_N.as<In>();
+    const std::int64_t tiles = ((m + kTile - 1) / kTile) * ((n + kTile - 1) / kTile);
+    launch(stream, "matmul", {.blocks_x = tiles, .threads = kThreads, .shared_bytes = kSharedBytes},
+           matmul_kernel<In, Out>, p);
   });
 }
 

@@ -63,7 +63,8 @@ __device__ __forceinline__ std::int32_t larger_of(std::int32_t a, std::int32_t b
 __device__ __forceinline__ float larger_of(float a, float b) {
   return larger(a, b);
 }
-__device__ __forceinline__ BFloat16 larger_of(BFloat16 a, BFloat16 b) {
+template <class Half>
+__device__ __forceinline__ Half larger_of(Half a, Half b) {
   const float x = to_float(a), y = to_float(b);
   return y > x || y != y ? (x != x ? a : b) : a;
 }

@@ -1,4 +1,5 @@
-// Legend: T tokens, I intermediate width. All tensors share a dtype, f32 or bf16; computed in f32.
+// Legend: T tokens, I intermediate width. All tensors share a dtype, f32, bf16 or f16; computed in
+// f32.
 // Deterministic: yes.
 #pragma once
 

@@ -62,6 +62,12 @@ void ArgumentCheck::moved(const char* name, const ConstTensor& t, const Shape& s
   has_memory(name, t);
 }
 
+void ArgumentCheck::one_is_f32(const char* name, const ConstTensor& t, const char* other,
+                               const ConstTensor& u) const {
+  require(t.dtype == u.dtype || t.dtype == DType::kF32 || u.dtype == DType::kF32, name, " is ",
+          Described{t}, ", ", other, " is ", Described{u}, ": one of them must be f32");
+}
+
 void ArgumentCheck::rank(const char* name, const ConstTensor& t, int rank) const {
   require(t.shape.rank == rank, name, " is ", Described{t}, ", it must have ", rank, " dimensions");
 }

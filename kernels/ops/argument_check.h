@@ -9,6 +9,9 @@
 
 namespace frugal {
 
+// What is computed with.
+inline constexpr std::initializer_list<DType> kFloats{DType::kF32, DType::kBF16, DType::kF16};
+
 // Lives on the stack of one op call. Throws Error(kInternal) with the op, the argument, what it is
 // and what it should be.
 class ArgumentCheck {
@@ -25,6 +28,9 @@ class ArgumentCheck {
   // For an op that moves bytes: t has exactly this shape and dtype, is on the stream's device or on
   // the host, and has memory as above.
   void moved(const char* name, const ConstTensor& t, const Shape& shape, DType dtype) const;
+  // Two dtypes that meet: alike, or one of them is f32.
+  void one_is_f32(const char* name, const ConstTensor& t, const char* other,
+                  const ConstTensor& u) const;
   void rank(const char* name, const ConstTensor& t, int rank) const;
   template <class... Parts>
   void require(bool condition, const Parts&... parts) const {

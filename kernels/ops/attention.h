@@ -13,7 +13,7 @@ namespace frugal {
 struct AttentionForwardArgs {
   Tensor out_TNH;  // written (=)
   Tensor lse_TN;   // f32, written (=): log of the sum of exp of the scaled, visible scores
-  ConstTensor q_TNH, k_TMH, v_TMH;   // f32 or bf16, like out
+  ConstTensor q_TNH, k_TMH, v_TMH;   // f32, bf16 or f16, like out
   ConstTensor document_start_T;      // optional, i32: position in its sequence where the token's
                                      // document starts
   std::int64_t sequence_length = 0;  // S; divides T

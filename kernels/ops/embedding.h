@@ -9,7 +9,7 @@
 namespace frugal {
 
 struct EmbeddingForwardArgs {
-  Tensor out_TD;               // f32 or bf16
+  Tensor out_TD;               // f32, bf16 or f16
   ConstTensor table_VD;        // dtype of out
   ConstTensor ids_T;           // i32
   std::int64_t row_begin = 0;  // table row r holds id row_begin + r

@@ -15,7 +15,7 @@ struct CrossEntropyStatisticsArgs {
   Tensor max_C;           // written (=): largest logit of a valid column; -inf when there is none
   Tensor sum_exp_C;       // written (=): sum of exp(logit - max) over valid columns
   Tensor target_logit_C;  // written (=): the target's logit; 0 when ignored or not in this part
-  ConstTensor logits_CV;  // f32 or bf16
+  ConstTensor logits_CV;  // f32, bf16 or f16
   ConstTensor targets_C;  // i32 token ids; -1 is ignored
   std::int64_t column_begin = 0;   // column v holds token id column_begin + v
   std::int64_t valid_columns = 0;  // so many columns exist (may be 0), the rest is padding

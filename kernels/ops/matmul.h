@@ -7,9 +7,9 @@
 namespace frugal {
 
 struct MatmulArgs {
-  Tensor out_MN;  // f32 or bf16
+  Tensor out_MN;  // f32, bf16 or f16: a 16-bit dtype does not mix with the other one
   ConstTensor a;  // [M, K], or [K, M] when transpose_a
-  ConstTensor b;  // [K, N], or [N, K] when transpose_b; same dtype as a, f32 or bf16
+  ConstTensor b;  // [K, N], or [N, K] when transpose_b; same dtype as a, f32, bf16 or f16
   bool transpose_a = false;
   bool transpose_b = false;
   bool accumulate = false;  // += instead of =
@@ -19,9 +19,9 @@ struct MatmulArgs {
 namespace ops {
 
 // out = op(a) op(b) + bias, or out += op(a) op(b). Products and sums in f32, rounded once to out's
-// dtype (when accumulating into bf16, after the old value was added in f32). REQUIRES: out aliases
-// neither input.   Any size may be 0; K = 0 gives the bias, or 0. Deterministic: yes, the same bits
-// for any number of threads.
+// dtype (when accumulating into 16 bits, after the old value was added in f32). REQUIRES: out
+// aliases neither input.   Any size may be 0; K = 0 gives the bias, or 0. Deterministic: yes, the
+// same bits for any number of threads.
 void matmul(Stream& stream, const MatmulArgs& args);
 
 }  // namespace ops

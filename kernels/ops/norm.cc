@@ -8,10 +8,10 @@ namespace {
 
 constexpr auto kF32 = DType::kF32;
 
-// x is [T, D], f32 or bf16; w and each further row tensor are like x.
+// x is [T, D], f32, bf16 or f16; w and each further row tensor are like x.
 void check_x(const ArgumentCheck& check, const ConstTensor& x_TD) {
   check.rank("x_TD", x_TD, 2);
-  check.tensor("x_TD", x_TD, x_TD.shape, {kF32, DType::kBF16});
+  check.tensor("x_TD", x_TD, x_TD.shape, kFloats);
 }
 
 }  // namespace

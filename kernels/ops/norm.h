@@ -1,6 +1,6 @@
-// Legend: T tokens, D model width. rstd and mean are f32; x, w, b, out share a dtype, f32 or bf16,
-// unless noted. All sums are accumulated in f32. Deterministic: yes, the same bits for any number
-// of threads.
+// Legend: T tokens, D model width. rstd and mean are f32; x, w, b, out share a dtype, f32,
+// bf16 or f16, unless noted. All sums are accumulated in f32. Deterministic: yes, the same bits for
+// any number of threads.
 #pragma once
 
 #include "kernels/core/stream.h"

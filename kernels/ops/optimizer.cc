@@ -8,7 +8,7 @@ namespace frugal::ops {
 void adamw_step(Stream& stream, const AdamwArgs& args) {
   const ArgumentCheck check(stream, "adamw_step");
   const std::int64_t count = args.weight_N.numel();
-  check.elements("weight_N", args.weight_N, count, {DType::kF32, DType::kBF16});
+  check.elements("weight_N", args.weight_N, count, kFloats);
   if (given(args.master_N)) check.elements("master_N", args.master_N, count, {DType::kF32});
   check.require(given(args.master_N) || args.weight_N.dtype == DType::kF32,
                 "a bf16 weight needs master_N");

@@ -9,7 +9,7 @@
 namespace frugal {
 
 struct AdamwArgs {
-  Tensor weight_N;     // f32 or bf16, written (=)
+  Tensor weight_N;     // f32, bf16 or f16, written (=)
   Tensor master_N;     // f32, updated; data == nullptr when weight is f32 and is its own master
   Tensor m_N, v_N;     // f32, updated
   ConstTensor grad_N;  // f32

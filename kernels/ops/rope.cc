@@ -9,7 +9,7 @@ namespace {
 void check_arguments(const ArgumentCheck& check, const Tensor& x_TNH,
                      const ConstTensor& cos_sin_S2P) {
   check.rank("x_TNH", x_TNH, 3);
-  check.tensor("x_TNH", x_TNH, x_TNH.shape, {DType::kF32, DType::kBF16});
+  check.tensor("x_TNH", x_TNH, x_TNH.shape, kFloats);
   check.rank("cos_sin_S2P", cos_sin_S2P, 3);
   const std::int64_t length = cos_sin_S2P.shape[0];
   const std::int64_t head = x_TNH.shape[2];

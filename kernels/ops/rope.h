@@ -9,7 +9,7 @@
 namespace frugal::ops {
 
 // Rotates x in place: (x1, x2) -> (x1 c - x2 s, x2 c + x1 s).
-//   x_TNH        f32 or bf16; the position of token t is t mod S; computed in f32
+//   x_TNH        f32, bf16 or f16; the position of token t is t mod S; computed in f32
 //   cos_sin_S2P  f32, [S, 2, P]: row 0 the cosines, row 1 the sines of one position
 // REQUIRES: T divisible by S; H even.   Deterministic: yes.
 void rope_forward(Stream& stream, Tensor x_TNH, ConstTensor cos_sin_S2P);

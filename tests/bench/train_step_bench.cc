@@ -17,6 +17,7 @@
 #include "trainer/engine/rank_model.h"
 #include "trainer/engine/rank_place.h"
 #include "trainer/metrics/flops.h"
+#include "trainer/optim/loss_scale.h"
 
 namespace frugal {
 namespace {
@@ -132,13 +133,14 @@ void run(const Options& options, std::unique_ptr<ProcessGroup> group) {
   RandomTokens tokens(options.micro * options.length, *config.model.vocab_size);
   std::vector<double> seconds;
   float loss = 0.0F;
+  const float loss_scale = first_loss_scale(config.precision).value;
   double first_step = 0;
   for (int step = -options.warmup; step < options.steps; ++step) {
     const auto begin = Clock::now();
     const int update = step + options.warmup + 1;
     loss =
         model
-            .train_step(update, 1e-4F,
+            .train_step(update, 1e-4F, loss_scale,
                         [&](int m) { return tokens.draw(static_cast<std::uint64_t>(update), m); })
             .loss;
     const double elapsed = since(begin);

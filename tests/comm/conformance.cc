@@ -164,12 +164,12 @@ void check_waiting_is_idle(ProcessGroup& group) {
 void check_conformance(ProcessGroup& world, StreamMode mode) {
   const auto stream = make_stream({}, "test", mode);
   for (const std::int64_t count : {0, 1, 7, 5000, 300000}) {
-    for (const DType dtype : {DType::kF32, DType::kBF16})
+    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16})
       check_reductions(world, *stream, count, dtype);
     check_moves(world, *stream, count);
   }
   for (const std::int64_t count : {7, 1000, 3000}) {  // on either side of what counts as small
-    for (const DType dtype : {DType::kF32, DType::kBF16})
+    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16})
       check_sum_bits(world, *stream, count, dtype);
   }
   check_exchange(world, *stream);

@@ -1,5 +1,6 @@
 """train.determinism ordered: metrics.jsonl is the same, bit for bit, whatever the ranks and however often it stopped."""
 
+import json
 import os
 import signal
 
@@ -38,6 +39,23 @@ class Determinism(TestCase):
         self.assert_code(0, self.train("precision.compute=bf16", "run.name=one"))
         self.assert_code(0, self.train("precision.compute=bf16", "run.name=two", "parallelism.pipeline=2", ranks=2))
         self.assert_equal_runs(self.dir / "one", self.dir / "two")
+
+    def test_fp16_goes_on_through_overflows_in_another_layout(self):
+        fp16 = ("precision.compute=fp16", "precision.initial_loss_scale=16777216", "precision.loss_scale_window=2",
+                "train.steps=24")
+        self.assert_code(0, self.train(*fp16, "run.name=whole"))
+        self.assert_code(0, self.train(*fp16, "train.steps=12"))
+        result = self.train(*fp16, "parallelism.pipeline=2", ranks=2)
+        self.assert_code(0, result)
+        self.assert_says(result, "resumed at step 12 ")
+        self.assert_equal_runs(self.dir / "whole", self.dir / "run")
+        lines = [json.loads(line) for line in (self.dir / "run/metrics.jsonl").read_text().splitlines()]
+        steps = [line for line in lines if "loss" in line]
+        self.assertEqual(2.0**24, steps[0]["loss_scale"])
+        for before, after in zip(steps, steps[1:]):
+            self.assertEqual(before["skipped"], after["loss_scale"] < before["loss_scale"], after)
+        for half in (steps[:12], steps[12:]):
+            self.assertIn(True, [line["skipped"] for line in half])
 
     def test_tensor_2_within_a_tolerance(self):
         self.assert_same("parallelism.tensor=2", ranks=2, tolerance=1e-5)

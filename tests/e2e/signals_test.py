@@ -94,6 +94,15 @@ class Divergence(TestCase):
         self.assert_says(result, "the gradient is not finite, no update was made (1 in all)")
         self.assertEqual(("failed", 5), self.state())
 
+    def test_fp16_ends_with_5_when_no_loss_scale_helps(self):
+        result = self.train("optimizer.learning_rate=1000", "optimizer.weight_decay=1000", "optimizer.grad_clip=0",
+                            "scheduler.warmup_steps=0", "train.max_skipped_updates=0", "train.steps=200",
+                            "precision.compute=fp16", "precision.initial_loss_scale=4", ranks=2)
+        self.assert_fails(result, 5, "the gradient is not finite at loss scale 1 either, the least one, after 3 skipped "
+                          "updates in a row", "lower optimizer.learning_rate", "precision.compute=bf16")
+        self.assert_says(result, "overflow at loss scale 4, no update was made (1 in all)")
+        self.assertEqual(("failed", 5), self.state())
+
 
 if __name__ == "__main__":
     main()

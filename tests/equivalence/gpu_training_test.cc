@@ -41,7 +41,8 @@ TEST_P(GpuBits, AreTheSameAgain) {
   const auto& [family, precision] = GetParam();
   Config config = config_for(family, precision);
   const Outcome first = train(config, {.device = kGpu});
-  EXPECT_LT(first.losses.back(), first.losses.front() - 0.2F);
+  const float least = precision == "fp16" ? 0.05F : 0.2F;  // there half of the updates overflow
+  EXPECT_LT(first.losses.back(), first.losses.front() - least);
   EXPECT_EQ(difference(first, train(config, {.device = kGpu})), "");
   config.train.cuda_graph = false;
   EXPECT_EQ(difference(first, train(config, {.device = kGpu})), "") << "without graphs";
@@ -55,7 +56,8 @@ TEST_P(GpuBits, AreTheSameAgain) {
 
 INSTANTIATE_TEST_SUITE_P(Variants, GpuBits,
                          testing::Values(std::pair("llama", "fp32"), std::pair("llama", "bf16"),
-                                         std::pair("gpt2", "fp32"), std::pair("gpt2", "bf16")),
+                                         std::pair("gpt2", "fp32"), std::pair("gpt2", "bf16"),
+                                         std::pair("llama", "fp16")),
                          [](const auto& info) {
                            return info.param.first + "_" + info.param.second;
                          });

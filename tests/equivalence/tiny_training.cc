@@ -90,6 +90,8 @@ Config tiny_config(const std::string& family, const std::string& precision) {
   config.data.document_mask = true;
   config.batch = {.micro_batch_size = 1, .global_batch_size = 24};
   config.precision.compute = precision;
+  config.precision.initial_loss_scale = 1 << 24;
+  config.precision.loss_scale_window = 3;
   config.eval.batches = 5;  // no data-parallel size but 1 divides them
   config.train.steps = kSteps;
   config.train.determinism = "ordered";
@@ -163,6 +165,7 @@ Outcome train_rank(const Config& config, std::unique_ptr<ProcessGroup> world, co
   Progress progress;
   if (leg.resume_from.empty()) {
     model.initialize(7);
+    progress.loss_scale = first_loss_scale(config.precision);
   } else {
     progress = load_checkpoint(CheckpointReader(leg.resume_from), model);
   }
@@ -170,8 +173,12 @@ Outcome train_rank(const Config& config, std::unique_ptr<ProcessGroup> world, co
   out.first_step = static_cast<int>(progress.step) + 1;
   while (progress.step < leg.until) {
     const BatchSource batches = tiny_batches(config, progress.step);
-    const StepResult result = model.train_step(++progress.step, kLearningRate, batches);
+    const float scale = progress.loss_scale.value;
+    const std::int64_t update = ++progress.step - progress.skipped;
+    const StepResult result = model.train_step(update, kLearningRate, scale, batches);
     progress.tokens += result.target_tokens;
+    progress.settle(result.skipped, config.precision);
+    out.scales.push_back(scale);
     out.losses.push_back(result.loss);
     out.norms.push_back(result.grad_norm);
     if (progress.step % 7 == 0) out.inference[progress.step] = infer(model);
@@ -218,6 +225,7 @@ std::string difference(const Outcome& expected, const Outcome& actual) {
     };
     std::string text = differs("loss", expected.losses[i + skipped], actual.losses[i]);
     if (text.empty()) text = differs("norm", expected.norms[i + skipped], actual.norms[i]);
+    if (text.empty()) text = differs("scale", expected.scales[i + skipped], actual.scales[i]);
     if (!text.empty()) return text;
   }
   for (const auto& [step, numbers] : actual.inference) {

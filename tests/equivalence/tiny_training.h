@@ -21,7 +21,8 @@ inline constexpr int kSteps = 20;
 inline constexpr int kVocab = 161;
 inline constexpr int kLayers = 3;  // eight entries with embedding and head: up to eight stages
 
-// family: llama or gpt2 (tied embeddings); precision: fp32 or bf16. Eight lanes.
+// family: llama or gpt2 (tied embeddings); precision: fp32, bf16 or fp16. Eight lanes.
+// In fp16 the loss scale begins so high and doubles so soon that updates are skipped all along.
 Config tiny_config(const std::string& family, const std::string& precision);
 // The same run on a layout, resolved. Throws ConfigError where the layout does not exist.
 Config with_layout(Config config, const Layout& layout);
@@ -45,7 +46,7 @@ inline constexpr std::uint32_t kElsewhere = 0xffffffff;  // on another rank (a N
 
 struct Outcome {
   int first_step = 1;
-  std::vector<float> losses, norms;  // of the steps from first_step
+  std::vector<float> losses, norms, scales;  // of the steps from first_step
   // After every seventh step: the loss of an evaluation, then the logits after a short prompt.
   std::map<std::int64_t, std::vector<float>> inference;
   // "weight/P" in compute dtype, and the optimizer's "master/P", "exp_avg/P", "exp_avg_sq/P".

@@ -123,7 +123,11 @@ TEST_F(ArgumentChecks, Elementwise) {
   expect_refused("cast", "dtype", [&] { ops::cast(*plan_, x_, ids); });
   expect_refused("copy", "shape", [&] { ops::copy(*plan_, x_, wide_); });
   expect_refused("copy", "dtype", [&] { ops::copy(*plan_, x_, half_); });
-  expect_refused("fill", "dtype", [&] { ops::fill(*plan_, null_tensor({3}, DType::kF16), 0.0F); });
+  expect_refused("cast", "one of them must be f32", [&] {
+    ops::cast(*plan_, half_, null_tensor({6, 8}, DType::kF16));
+  });
+  expect_refused("fill", "dtype",
+                 [&] { ops::fill(*plan_, null_tensor({3}, DType::kF8E4M3), 0.0F); });
   expect_refused("normal_fill", "are not in a parameter of", [&] {
     ops::normal_fill(*plan_, {.out_RC = x_, .column_begin = 1, .global_columns = 8});
   });

@@ -22,7 +22,7 @@ TEST(CpuOps, MatchReferenceOnEveryInstructionSet) {
       ASSERT_EQ(actual.size(), expected.size());
       for (std::size_t i = 0; i < actual.size(); ++i) {
         SCOPED_TRACE(concat("output ", i));
-        // Float32 outputs of bf16 inputs are sums in float32: the case's tolerance covers both.
+        // Float32 outputs of 16-bit inputs are sums in float32: the case's tolerance covers both.
         expect_near(actual[i], expected[i], op.tolerance);
       }
     });
@@ -61,7 +61,7 @@ TEST(CpuOps, MatmulSameBitsForAnyThreadCountAtTrainingShapes) {
        {Size{256, 768, 768, false, true, false}, Size{768, 256, 1024, true, false, true},
         Size{64, 64, 8192, true, false, true}, Size{1, 4096, 512, false, true, false},
         Size{128, 1000, 3072, false, false, false}}) {
-    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
       const Owned a = random_tensor(s.ta ? Shape{s.k, s.m} : Shape{s.m, s.k}, dtype, 1);
       const Owned b = random_tensor(s.tb ? Shape{s.n, s.k} : Shape{s.k, s.n}, dtype, 2);
       std::vector<std::byte> expected;

@@ -44,7 +44,7 @@ class Elements : public testing::TestWithParam<DType> {
   std::unique_ptr<Stream> stream_ = make_stream({}, "test");
 };
 
-INSTANTIATE_TEST_SUITE_P(Dtypes, Elements, testing::Values(DType::kF32, DType::kBF16),
+INSTANTIATE_TEST_SUITE_P(Dtypes, Elements, testing::Values(DType::kF32, DType::kBF16, DType::kF16),
                          [](const auto& info) { return std::string(name_of(info.param)); });
 
 TEST_P(Elements, DoNotDependOnTheCut) {
@@ -287,6 +287,30 @@ TEST(ElementsOfBfloat16, CastRoundsLikeBfloat16) {
       const auto wide = std::bit_cast<std::uint32_t>(back.get().as<float>()[i]);
       wrong += out.get().as<BFloat16>()[i].bits != expected.bits ||
                wide != static_cast<std::uint32_t>(expected.bits) << 16;
+    }
+    EXPECT_EQ(wrong, 0);
+  });
+}
+
+// Every step between two halves, with a tie and what is just beside it, and everything beyond.
+TEST(ElementsOfFloat16, CastRoundsLikeFloat16) {
+  const auto stream = make_stream({}, "test");
+  constexpr std::uint32_t kLow[] = {0, 1, 0xfff, 0x1000, 0x1001, 0x1fff};
+  const std::int64_t count = (std::int64_t{1} << 19) * 6;
+  const Owned in({count}, DType::kF32), out({count}, DType::kF16), back({count}, DType::kF32);
+  for (std::int64_t i = 0; i < count; ++i) {
+    in.get().as<float>()[i] =
+        std::bit_cast<float>((static_cast<std::uint32_t>(i / 6) << 13) | kLow[i % 6]);
+  }
+  for_each_cpu_target([&] {
+    ops::cast(*stream, out, in);
+    ops::cast(*stream, back, out);
+    std::int64_t wrong = 0;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const Float16 expected(in.get().as<float>()[i]);
+      wrong += out.get().as<Float16>()[i].bits != expected.bits ||
+               std::bit_cast<std::uint32_t>(back.get().as<float>()[i]) !=
+                   std::bit_cast<std::uint32_t>(static_cast<float>(expected));
     }
     EXPECT_EQ(wrong, 0);
   });

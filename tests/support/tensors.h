@@ -38,15 +38,11 @@ class Owned {
   const Tensor& get() const { return tensor_; }
 
   float at(std::int64_t i) const {
-    return tensor_.dtype == DType::kF32 ? tensor_.as<float>()[i]
-                                        : static_cast<float>(tensor_.as<BFloat16>()[i]);
+    return visit_float(tensor_.dtype,
+                       [&]<class T>() { return static_cast<float>(tensor_.as<T>()[i]); });
   }
   void set(std::int64_t i, float value) {
-    if (tensor_.dtype == DType::kF32) {
-      tensor_.as<float>()[i] = value;
-    } else {
-      tensor_.as<BFloat16>()[i] = BFloat16(value);
-    }
+    visit_float(tensor_.dtype, [&]<class T>() { tensor_.as<T>()[i] = T(value); });
   }
   void copy_from(const Owned& other) {
     std::memcpy(tensor_.data, other.tensor_.data, tensor_.bytes());

@@ -73,7 +73,12 @@ struct ParallelismConfig {
 };
 
 struct PrecisionConfig {
-  std::string compute = "bf16";  // fp32 | bf16; float32 master weights and optimizer state in both
+  // bf16 | fp16 | fp32; float32 gradients, master weights and optimizer state in all.
+  std::string compute = "bf16";
+  // fp16; the scale that the loss's gradient is multiplied by: at first, a power of two, and
+  // updates without overflow after which it doubles. An overflow halves it.
+  int initial_loss_scale = 65536;
+  int loss_scale_window = 2000;
 };
 
 struct MemoryConfig {
@@ -102,7 +107,8 @@ struct TrainConfig {
   // The data-parallel size times a power of two; for `ordered` itself a power of two. auto: the
   // data-parallel size.
   std::optional<int> lanes;
-  int max_skipped_updates = 10;  // in a row, for a non-finite gradient; one more stops the run
+  int max_skipped_updates =
+      10;  // in a row, for a non-finite gradient; one more stops the run (not fp16)
   // OpenMP threads per rank; auto: cores of this host / ranks of this host.
   std::optional<int> threads;
   bool cuda_graph = true;  // on one GPU: forward and backward of a step as one graph

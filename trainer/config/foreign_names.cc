@@ -14,7 +14,7 @@ struct Group {
   std::string_view names;  // between spaces
 };
 
-constexpr std::array<Group, 71> kGroups{{
+constexpr std::array<Group, 73> kGroups{{
     {"did you mean 'run.name'?", " run_name experiment_name exp_name job_name wandb_run_name "},
     {"did you mean 'run.dir'?",
      " output_dir out_dir save_dir dump_folder checkpoint_dir checkpoints_path save "},
@@ -88,6 +88,11 @@ constexpr std::array<Group, 71> kGroups{{
     {"did you mean 'precision.compute'?",
      " bf16 fp16 fp32 bfloat16 float16 torch_dtype dtype mixed_precision"
      " mixed_precision_param precision compute_dtype "},
+    {"did you mean 'precision.initial_loss_scale'?",
+     " loss_scale init_scale initial_scale initial_scale_power init_loss_scale"
+     " dynamic_loss_scale "},
+    {"did you mean 'precision.loss_scale_window'?",
+     " scale_window growth_interval scale_growth_interval loss_scale_interval "},
     {"did you mean 'memory.recompute'?",
      " gradient_checkpointing activation_checkpointing activation_checkpoint"
      " recompute_activations recompute_granularity recompute_layer selective_checkpointing"
@@ -154,7 +159,7 @@ constexpr std::array<Group, 71> kGroups{{
     {"the number of ranks is given to mpirun -np or to --ranks",
      " world_size num_gpus n_gpus nproc_per_node num_processes num_ranks "},
     {"gradients, master weights and optimizer state are float32; remove the key",
-     " accumulate_grad_in_fp32 grad_reduce_in_bf16 master_dtype loss_scale "},
+     " accumulate_grad_in_fp32 grad_reduce_in_bf16 master_dtype "},
 }};
 
 }  // namespace

@@ -108,7 +108,10 @@ std::string unknown_choice_hint(std::string_view word, std::span<const std::stri
   struct Foreign {
     std::string_view name, choice;
   };
-  static constexpr std::array<Foreign, 16> kForeign{{{"bfloat16", "bf16"},
+  static constexpr std::array<Foreign, 19> kForeign{{{"bfloat16", "bf16"},
+                                                     {"float16", "fp16"},
+                                                     {"half", "fp16"},
+                                                     {"f16", "fp16"},
                                                      {"float32", "fp32"},
                                                      {"float", "fp32"},
                                                      {"f32", "fp32"},

@@ -57,6 +57,7 @@ class Resolver {
     batch();
     schedule();
     lanes();
+    precision();
     learning_rate();
     reports();
     problems_.throw_if_any();
@@ -278,6 +279,16 @@ class Resolver {
     complain({"train.lanes", "batch.global_batch_size"},
              is + " does not divide the " + text_of(microbatches_ * data) +
                  " micro-batches of an update (global_batch_size / micro_batch_size)");
+  }
+
+  void precision() {
+    const int scale = c_.precision.initial_loss_scale;
+    if (is_power_of_two(scale)) return;
+    const auto below = std::bit_floor(static_cast<unsigned>(scale));
+    complain({"precision.initial_loss_scale"},
+             "precision.initial_loss_scale " + text_of(scale) +
+                 " is not a power of two; nearest: " + text_of(below) + " or " +
+                 text_of(2 * std::int64_t{below}));
   }
 
   void learning_rate() {

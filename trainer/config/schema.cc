@@ -131,9 +131,15 @@ const std::vector<Key> kKeys{
     {"parallelism", "zero_stage", FRUGAL_KEY(parallelism.zero_stage), from(0, 1),
      "1: each data-parallel rank keeps the optimizer state of its share only. 0: all keep all."},
 
-    {"precision", "compute", FRUGAL_KEY(precision.compute), one_of({"bf16", "fp32"}),
-     "Number format of weights and activations in the layers; gradients, master weights and "
-     "optimizer state are float32 in both."},
+    {"precision", "compute", FRUGAL_KEY(precision.compute), one_of({"bf16", "fp16", "fp32"}),
+     "Number format of weights and activations in the layers; weight gradients, master weights and "
+     "optimizer state are float32 in all. fp16 is for GPUs without bf16 (T4, RTX 20xx) and scales "
+     "the loss."},
+    {"precision", "initial_loss_scale", FRUGAL_KEY(precision.initial_loss_scale), from(1, 1 << 30),
+     "fp16: what the loss's gradient is multiplied by at first, a power of two. An overflow skips "
+     "the update and halves it; below 1 the run has diverged."},
+    {"precision", "loss_scale_window", FRUGAL_KEY(precision.loss_scale_window), from(1, kSteps),
+     "fp16: updates without overflow after which the loss scale doubles."},
 
     {"memory", "recompute", FRUGAL_KEY(memory.recompute), one_of({"none", "full"}),
      "full: keep only the input of each layer and compute it again in the backward pass."},
@@ -169,7 +175,7 @@ const std::vector<Key> kKeys{
      "it (to a power of two) for runs that shall agree or resume across data-parallel sizes."},
     {"train", "max_skipped_updates", FRUGAL_KEY(train.max_skipped_updates), from(0, kSteps),
      "Updates in a row that may be skipped for a gradient that is not finite; one more stops the "
-     "run."},
+     "run. In fp16 the loss scale decides instead."},
     {"train", "threads", FRUGAL_KEY(train.threads), from(1, 4096),
      "Threads of one rank on the CPU. auto: cores of the host / its ranks."},
     {"train",

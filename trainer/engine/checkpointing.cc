@@ -1,6 +1,7 @@
 #include "trainer/engine/checkpointing.h"
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <chrono>
 #include <filesystem>
@@ -21,6 +22,32 @@ std::int64_t number_in(const CheckpointReader& reader, const std::string& key) {
   if (error != std::errc() || end != text.data() + text.size() || out < 0) {
     fail(ErrorKind::kData, reader.directory(), ": state '", key, "' is '", text,
          "', not a count; resume from another checkpoint");
+  }
+  return out;
+}
+
+LossScale loss_scale_in(const CheckpointReader& reader) {
+  const std::int64_t value = number_in(reader, "loss_scale");
+  if (!std::has_single_bit(static_cast<std::uint64_t>(value)) ||
+      static_cast<float>(value) > kLargestLossScale) {
+    fail(ErrorKind::kData, reader.directory(), ": state 'loss_scale' is ", value,
+         ", not a power of two up to 2^30; resume from another checkpoint");
+  }
+  return {.value = static_cast<float>(value),
+          .good_updates = number_in(reader, "loss_scale_good_updates")};
+}
+
+// What the loop goes on from, as a checkpoint has it.
+std::map<std::string, std::string> state_of(const Progress& progress,
+                                            const PrecisionConfig& precision) {
+  std::map<std::string, std::string> out{
+      {"tokens", std::to_string(progress.tokens)},
+      {"skipped", std::to_string(progress.skipped)},
+      {"skipped_in_a_row", std::to_string(progress.skipped_in_a_row)}};
+  if (precision.compute == "fp16") {
+    const LossScale& scale = progress.loss_scale;
+    out["loss_scale"] = std::to_string(static_cast<std::int64_t>(scale.value));
+    out["loss_scale_good_updates"] = std::to_string(scale.good_updates);
   }
   return out;
 }
@@ -110,13 +137,21 @@ void read_run(const CheckpointReader& reader, const TensorRun& run, const RankMo
 
 }  // namespace
 
+void Progress::settle(bool update_skipped, const PrecisionConfig& precision) {
+  skipped += update_skipped ? 1 : 0;
+  skipped_in_a_row = update_skipped ? skipped_in_a_row + 1 : 0;
+  loss_scale = next_loss_scale(loss_scale, update_skipped, precision);
+}
+
 Progress load_checkpoint(const CheckpointReader& reader, RankModel& model) {
   for (const TensorRun& run : model.state_runs(false)) read_run(reader, run, model);
   model.restored();
+  const bool fp16 = model.config().precision.compute == "fp16";
   return {.step = reader.info().step,
           .tokens = number_in(reader, "tokens"),
           .skipped = number_in(reader, "skipped"),
-          .skipped_in_a_row = number_in(reader, "skipped_in_a_row")};
+          .skipped_in_a_row = number_in(reader, "skipped_in_a_row"),
+          .loss_scale = fp16 ? loss_scale_in(reader) : LossScale{}};
 }
 
 bool save_checkpoint(const CheckpointFacts& facts, const RankModel& model, const Progress& progress,
@@ -129,9 +164,7 @@ bool save_checkpoint(const CheckpointFacts& facts, const RankModel& model, const
        .layout = layout_text(config.parallelism),
        .config = dump_config(config),
        .identity = run_identity(config, facts.tokenizer_digest, facts.data_digest),
-       .state = {{"tokens", std::to_string(progress.tokens)},
-                 {"skipped", std::to_string(progress.skipped)},
-                 {"skipped_in_a_row", std::to_string(progress.skipped_in_a_row)}}},
+       .state = state_of(progress, config.precision)},
       {.stream = &model.compute(), .staging = model.staging()});
   for (const TensorRun& run : model.state_runs(true)) {
     for (TensorSlice& slice : slices_of_run(run)) writer.add(std::move(slice));

@@ -8,6 +8,7 @@
 
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/engine/rank_model.h"
+#include "trainer/optim/loss_scale.h"
 
 namespace frugal {
 
@@ -16,6 +17,10 @@ struct Progress {
   std::int64_t step = 0;    // updates tried
   std::int64_t tokens = 0;  // target tokens seen
   std::int64_t skipped = 0, skipped_in_a_row = 0;
+  LossScale loss_scale;  // of the next update
+
+  // What follows from how the last update went.
+  void settle(bool update_skipped, const PrecisionConfig& precision);
 };
 
 // Fills tensors of the model and returns where to go on. Throws Error(kData) when a tensor is

@@ -7,6 +7,7 @@
 #include "comm/ordered_reduce.h"
 #include "kernels/ops/elementwise.h"
 #include "trainer/model/attention_layer.h"
+#include "trainer/model/dimensions.h"
 #include "trainer/model/model.h"
 #include "trainer/shard/stage_split.h"
 
@@ -56,7 +57,7 @@ RankModel::RankModel(const Config& config, DeviceMesh& mesh, Device device,
       reduce_(make_rank_stream(plan, device, "reduce", StreamMode::kThreaded)),
       scratch_(!plan ? Workspace::counting(device)
                      : Workspace(memory_.activations, plan->workspace)),
-      params_(config.precision.compute == "bf16" ? DType::kBF16 : DType::kF32) {
+      params_(compute_dtype(config.precision)) {
   const ModelDimensions dims = model_dimensions(config, mesh.coordinate(Axis::kTensor));
   const ParallelismConfig& parallelism = config.parallelism;
   schedule_ = insert_grad_reductions(insert_transfers(make_schedule(
@@ -200,14 +201,11 @@ void RankModel::make_microbatches(const ModelDimensions& dims) {
     targets_.push_back(allocate("targets"));
     document_starts_.push_back(config_.data.document_mask ? allocate("documents") : Mirrored{});
     const int lane = mesh_.coordinate(Axis::kData) * lanes() + m / per_lane;
-    microbatches_.push_back(
-        {.ids_T = ids_.back().tensor,
-         .targets_T = targets_.back().tensor,
-         .positions_T = positions.tensor,
-         .document_start_T = document_starts_.back().tensor,
-         .loss_1 = lane_losses_.slice(lane, lane + 1),
-         .loss_scale = 1.0F / static_cast<float>(config_.batch.global_batch_size *
-                                                 config_.data.sequence_length)});
+    microbatches_.push_back({.ids_T = ids_.back().tensor,
+                             .targets_T = targets_.back().tensor,
+                             .positions_T = positions.tensor,
+                             .document_start_T = document_starts_.back().tensor,
+                             .loss_1 = lane_losses_.slice(lane, lane + 1)});
   }
 }
 
@@ -263,6 +261,10 @@ void RankModel::gather_weights() {
   }
 }
 
+float RankModel::tokens_of_step() const {
+  return static_cast<float>(config_.batch.global_batch_size * config_.data.sequence_length);
+}
+
 void RankModel::enqueue_gradients() {
   ops::fill(*compute_, lane_losses_, 0.0F);
   executor_->run(microbatches_, reducer_.get());
@@ -271,9 +273,16 @@ void RankModel::enqueue_gradients() {
 
 // The first time plainly: ops may prepare themselves. Among several ranks always: what their groups
 // do is not all on the device.
-void RankModel::compute_gradients() {
+void RankModel::compute_gradients(float loss_scale) {
+  // Every loss is scaled as if all targets counted.
+  for (Microbatch& microbatch : microbatches_) {
+    microbatch.loss_scale = loss_scale / tokens_of_step();
+  }
   const bool capture = config_.train.cuda_graph && prepared_ && mesh_.world().size() == 1;
-  if (capture && graph_ == nullptr) graph_ = compute_->capture([this] { enqueue_gradients(); });
+  if (capture && (graph_ == nullptr || loss_scale != graph_loss_scale_)) {
+    graph_ = compute_->capture([this] { enqueue_gradients(); });
+    graph_loss_scale_ = loss_scale;
+  }
   if (graph_ != nullptr) {
     graph_->replay();
   } else {
@@ -284,30 +293,29 @@ void RankModel::compute_gradients() {
   pipeline_->synchronize();
 }
 
-StepResult RankModel::train_step(std::int64_t update, float learning_rate,
+StepResult RankModel::train_step(std::int64_t update, float learning_rate, float loss_scale,
                                  const BatchSource& batches) {
   StepResult result;
   std::int64_t own_tokens = 0;
   for (int m = 0; m < microbatches(); ++m) {
     own_tokens += load(m, batches(mesh_.coordinate(Axis::kData) * microbatches() + m));
   }
-  compute_gradients();
+  compute_gradients(loss_scale);
   const EvalResult mean = mean_loss(lane_losses_, lane_losses_.numel(), own_tokens);
   result.loss = mean.loss;
   result.target_tokens = mean.target_tokens;
 
-  // Every loss was scaled as if all targets counted.
-  const float expected =
-      static_cast<float>(config_.batch.global_batch_size * config_.data.sequence_length);
-  const float token_scale =
-      expected / static_cast<float>(std::max<std::int64_t>(result.target_tokens, 1));
-  result.grad_norm = grad_norm_->compute(token_scale, *compute_);
+  // What takes both scales back.
+  const float grad_scale = tokens_of_step() /
+                           static_cast<float>(std::max<std::int64_t>(result.target_tokens, 1)) /
+                           loss_scale;
+  result.grad_norm = grad_norm_->compute(grad_scale, *compute_);
   result.skipped = !std::isfinite(result.grad_norm);
   if (!result.skipped) {
     const auto limit = static_cast<float>(config_.optimizer.grad_clip);
     const float clip = limit > 0.0F && result.grad_norm > limit ? limit / result.grad_norm : 1.0F;
     optimizer_->step(
-        {.step = update, .learning_rate = learning_rate, .grad_scale = token_scale * clip},
+        {.step = update, .learning_rate = learning_rate, .grad_scale = grad_scale * clip},
         *compute_);
     gather_weights();
   }

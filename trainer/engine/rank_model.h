@@ -76,7 +76,10 @@ class RankModel {
   // Weights from the seed, the same on every layout; optimizer state zero.
   void initialize(std::uint64_t seed);
   // One update: forward, backward, sums over ranks, clipping, AdamW. update counts from 1.
-  StepResult train_step(std::int64_t update, float learning_rate, const BatchSource& batches);
+  // loss_scale: a power of two; the gradients of activations are so many times larger, and nothing
+  // else is.
+  StepResult train_step(std::int64_t update, float learning_rate, float loss_scale,
+                        const BatchSource& batches);
 
   // Loss of micro-batches 0 .. config.eval.batches - 1, the same bits on every layout.
   EvalResult evaluate(const BatchSource& batches);
@@ -119,7 +122,8 @@ class RankModel {
                              const std::vector<ShardPiece>& pieces) const;
   std::int64_t load(int microbatch, const HostMicrobatch& batch);
   void enqueue_gradients();
-  void compute_gradients();
+  void compute_gradients(float loss_scale);
+  float tokens_of_step() const;   // of all ranks, ignored ones too
   int eval_microbatches() const;  // of one pipeline at once
   int eval_rounds() const;
   void make_inference();
@@ -144,7 +148,8 @@ class RankModel {
   Schedule eval_schedule_, logits_schedule_;  // forwards alone
   std::unique_ptr<PipelineExecutor> executor_, eval_executor_, logits_executor_;
   bool prepared_ = false;         // the gradients of a step have been computed plainly
-  std::unique_ptr<Graph> graph_;  // of enqueue_gradients()
+  std::unique_ptr<Graph> graph_;  // of enqueue_gradients(), captured anew for another loss scale
+  float graph_loss_scale_ = 0.0F;
   std::vector<Microbatch> microbatches_, logits_microbatch_;
   std::vector<Mirrored> ids_, targets_, document_starts_;  // by micro-batch, i32 [tokens]
   Tensor lane_losses_;      // f32 [lanes of all data ranks]: own ones filled

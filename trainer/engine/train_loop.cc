@@ -112,6 +112,7 @@ void TrainLoop::resume() {
                                                 [this](std::string_view line) { say(line); });
   if (from.empty()) {
     model_->initialize(config_.seed);
+    progress_.loss_scale = first_loss_scale(config_.precision);
     return;
   }
   const CheckpointReader reader(from);
@@ -165,6 +166,10 @@ void TrainLoop::open_metrics() {
   mesh_.world().host_barrier();
 }
 
+bool TrainLoop::scales_loss() const {
+  return config_.precision.compute == "fp16";
+}
+
 bool TrainLoop::due(int interval) const {
   return interval > 0 && (progress_.step % interval == 0 || progress_.step == config_.train.steps);
 }
@@ -210,16 +215,27 @@ StepResult TrainLoop::update() {
       learning_rate_at(config_.optimizer, config_.scheduler, config_.train.steps, step);
   // Skipped updates do not count for the optimizer's bias correction.
   const StepResult result =
-      model_->train_step(step - progress_.skipped, rate, batches_of(*train_data_, step - 1));
+      model_->train_step(step - progress_.skipped, rate, progress_.loss_scale.value,
+                         batches_of(*train_data_, step - 1));
   progress_.step = step;
   progress_.tokens += result.target_tokens;
   return result;
 }
 
 void TrainLoop::count(const StepResult& result) {
-  progress_.skipped_in_a_row = result.skipped ? progress_.skipped_in_a_row + 1 : 0;
+  const float scale = progress_.loss_scale.value;
+  progress_.settle(result.skipped, config_.precision);
   if (!result.skipped) return;
-  ++progress_.skipped;
+  if (scales_loss()) {
+    say(fmt::format("step {}: overflow at loss scale {:.0f}, no update was made ({} in all)",
+                    progress_.step, scale, progress_.skipped));
+    if (progress_.loss_scale.value >= kLeastLossScale) return;
+    fail(ErrorKind::kDiverged, "step ", progress_.step,
+         ": the gradient is not finite at loss scale ", scale, " either, the least one, after ",
+         progress_.skipped_in_a_row,
+         " skipped updates in a row; lower optimizer.learning_rate and resume from the last "
+         "checkpoint, or start anew with precision.compute=bf16 or fp32");
+  }
   say(fmt::format("step {}: the gradient is not finite, no update was made ({} in all)",
                   progress_.step, progress_.skipped));
   if (progress_.skipped_in_a_row <= config_.train.max_skipped_updates) return;
@@ -236,6 +252,7 @@ void TrainLoop::report(const StepResult& result, double seconds, const Requests&
     gpu_ = device_runtime(device_.type).info(device_);
   const double rate = static_cast<double>(result.target_tokens) / seconds;
   const double flops = training_flops_per_token(config_.model, config_.data.sequence_length) * rate;
+  const auto loss_scale = scales_loss() ? std::optional(progress_.loss_scale.value) : std::nullopt;
   metrics_->step({.step = progress_.step,
                   .loss = result.loss,
                   .grad_norm = result.grad_norm,
@@ -248,7 +265,8 @@ void TrainLoop::report(const StepResult& result, double seconds, const Requests&
                   .peak_bytes = gpu_.memory_bytes > 0 ? gpu_.memory_bytes - gpu_.free_bytes
                                                       : requests.host_bytes,
                   .total_bytes = gpu_.memory_bytes > 0 ? gpu_.memory_bytes : usable_memory_bytes(),
-                  .skipped = result.skipped});
+                  .skipped = result.skipped,
+                  .loss_scale = loss_scale});
 }
 
 void TrainLoop::evaluate() {

@@ -51,6 +51,7 @@ class TrainLoop {
   void save_and_go_on();  // a failure is said
   void save_last();       // a failure ends the run
   bool due(int interval) const;
+  bool scales_loss() const;
 
   const TrainingRun& run_;
   const Config& config_;

@@ -65,10 +65,11 @@ void JsonLines::step(const StepMetrics& m) {
   file_.append(fmt::format(
       R"({{"step": {}, "loss": {}, "grad_norm": {}, "learning_rate": {}, )"
       R"("tokens": {}, "tokens_per_second": {}, "step_time_s": {}, "mfu": {}, )"
-      R"("peak_bytes": {}, "skipped": {}}})"
+      R"("peak_bytes": {}, "skipped": {}{}}})"
       "\n",
       m.step, number(m.loss), number(m.grad_norm), number(m.learning_rate), m.tokens,
-      number(m.tokens_per_second), number(m.step_time_s), number(m.mfu), m.peak_bytes, m.skipped));
+      number(m.tokens_per_second), number(m.step_time_s), number(m.mfu), m.peak_bytes, m.skipped,
+      m.loss_scale ? fmt::format(R"(, "loss_scale": {})", number(*m.loss_scale)) : ""));
 }
 
 void JsonLines::eval(const EvalMetrics& m) {

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <vector>
 
 #include "fmt/format.h"
 #include "kernels/core/check.h"
@@ -93,7 +94,7 @@ void MetricsWriter::step(const StepMetrics& m) {
   impl_->json.step(m);
   if (impl_->events) {
     constexpr double kGib = 1024.0 * 1024.0 * 1024.0;
-    const EventScalar values[] = {
+    std::vector<EventScalar> values{
         {"train/loss", m.loss},
         {"train/grad_norm", m.grad_norm},
         {"train/learning_rate", m.learning_rate},
@@ -102,6 +103,7 @@ void MetricsWriter::step(const StepMetrics& m) {
         {"train/step_time_s", static_cast<float>(m.step_time_s)},
         {"train/mfu", static_cast<float>(m.mfu)},
         {"memory/peak_gib", static_cast<float>(static_cast<double>(m.peak_bytes) / kGib)}};
+    if (m.loss_scale) values.push_back({"train/loss_scale", *m.loss_scale});
     impl_->events->scalars(m.step, values);
   }
   impl_->tell_problem();

@@ -21,10 +21,11 @@ struct StepMetrics {
   std::int64_t tokens = 0;  // target tokens seen so far
   double tokens_per_second = 0;
   double step_time_s = 0;
-  double mfu = 0;               // share of the machine's measured matmul peak
-  std::size_t peak_bytes = 0;   // resident memory of this host's ranks, high-water
-  std::size_t total_bytes = 0;  // memory of this host
-  bool skipped = false;         // the gradient was not finite; no update was made
+  double mfu = 0;                        // share of the machine's measured matmul peak
+  std::size_t peak_bytes = 0;            // resident memory of this host's ranks, high-water
+  std::size_t total_bytes = 0;           // memory of this host
+  bool skipped = false;                  // the gradient was not finite; no update was made
+  std::optional<float> loss_scale = {};  // of this step, where the run scales its loss
 };
 
 struct EvalMetrics {

@@ -13,12 +13,17 @@ std::int64_t ModelDimensions::vocab_valid_rows() const {
   return std::clamp<std::int64_t>(vocab - vocab_begin(), 0, vocab_rows());
 }
 
+DType compute_dtype(const PrecisionConfig& precision) {
+  if (precision.compute == "bf16") return DType::kBF16;
+  return precision.compute == "fp16" ? DType::kF16 : DType::kF32;
+}
+
 ModelDimensions model_dimensions(const Config& config, int tensor_rank) {
   const ModelConfig& model = config.model;
   FRUGAL_CHECK(model.vocab_size.has_value(), "model.vocab_size is not resolved");
   ModelDimensions out;
   out.family = model.model_type == "gpt2" ? Family::kGpt2 : Family::kLlama;
-  out.dtype = config.precision.compute == "bf16" ? DType::kBF16 : DType::kF32;
+  out.dtype = compute_dtype(config.precision);
   out.tokens = std::int64_t{config.batch.micro_batch_size} * config.data.sequence_length;
   out.sequence_length = config.data.sequence_length;
   out.hidden = model.hidden_size;

@@ -48,6 +48,9 @@ struct ModelDimensions {
   std::int64_t vocab_valid_rows() const;
 };
 
+// Of weights and activations.
+DType compute_dtype(const PrecisionConfig& precision);
+
 // REQUIRES: config is resolved and model.vocab_size is set.
 ModelDimensions model_dimensions(const Config& config, int tensor_rank);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "kernels/ops/elementwise.h"
@@ -62,7 +63,9 @@ float GradNorm::compute(float grad_scale, Stream& stream) {
   }
   for (const Axis axis : {Axis::kPipeline, Axis::kTensor}) add_over(axis, stream);
   const double total = std::accumulate(sums, sums + layout_.total_params, 0.0);
-  return static_cast<float>(std::sqrt(total) * static_cast<double>(grad_scale));
+  const auto norm = static_cast<float>(std::sqrt(total) * static_cast<double>(grad_scale));
+  // The bits of a NaN are those of one term or another, as the layout has it.
+  return std::isnan(norm) ? std::numeric_limits<float>::quiet_NaN() : norm;
 }
 
 }  // namespace frugal

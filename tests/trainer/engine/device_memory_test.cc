@@ -13,6 +13,7 @@
 #include "tests/equivalence/tiny_training.h"
 #include "tests/support/emulated_cuda.h"
 #include "tests/support/guarded_device.h"
+#include "tests/support/tolerance.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/engine/algorithm_choices.h"
 #include "trainer/engine/host.h"
@@ -66,6 +67,7 @@ void check_training(const std::string& family, const std::string& precision) {
 TEST_F(DeviceMemory, IsLeftAloneByTheTrainer) {
   check_training("llama", "bf16");
   check_training("gpt2", "fp32");
+  check_training("llama", "fp16");
 }
 
 // Every step but the first of a start is a replay, and has the bits of the plain path, also with
@@ -88,12 +90,36 @@ TEST_F(DeviceMemory, ReplaysStepsAsGraphs) {
   }
 }
 
+// Captured anew whenever the loss scale has moved, which a graph holds as it was.
+TEST_F(DeviceMemory, ReplaysTheLossScaleOfTheStep) {
+  Config config = tiny_config("llama", "fp16");
+  config.batch.global_batch_size = 8;
+  config = with_layout(config, {});
+  const Outcome expected = train(config), replayed = train(config, {.device = kGuarded});
+  EXPECT_EQ(difference(expected, replayed), "");
+  int scales = 1;  // of the steps but the first, which is plain
+  for (std::size_t i = 2; i < expected.scales.size(); ++i) {
+    scales += expected.scales[i] != expected.scales[i - 1] ? 1 : 0;
+  }
+  EXPECT_GT(scales, 4);
+  EXPECT_EQ(guarded_device_graphs().captured, scales);
+  EXPECT_EQ(guarded_device_graphs().replayed, kSteps - 1);
+}
+
 // The CUDA backend's kernels, emulated, in a whole training: near the CPU's numbers, and the same
 // bits again.
 TEST_F(DeviceMemory, TrainsWithCudaKernels) {
   install_guarded_device(emulated_cuda_table());
-  for (const std::string family : {"llama", "gpt2"}) {
-    Config config = tiny_config(family, "fp32");
+  struct Row {
+    std::string family, precision;
+    double tolerance;  // of losses; ten times that of norms
+  };
+  for (const auto& [family, precision, tolerance] :
+       {Row{"llama", "fp32", 1e-5}, Row{"gpt2", "fp32", 1e-5},
+        Row{"llama", "fp16", epsilon_of(DType::kF16)}}) {
+    SCOPED_TRACE(family + " " + precision);
+    Config config = tiny_config(family, precision);
+    config.precision.initial_loss_scale = 1024;
     config.batch.global_batch_size = 8;
     config = with_layout(config, {});
     const Outcome expected = train(config, {.until = 2});
@@ -103,8 +129,8 @@ TEST_F(DeviceMemory, TrainsWithCudaKernels) {
     ASSERT_EQ(first.losses.size(), 2U);
     EXPECT_NE(difference(expected, first), "") << "are these the CPU's kernels?";
     for (std::size_t i = 0; i < first.losses.size(); ++i) {
-      EXPECT_NEAR(first.losses[i], expected.losses[i], 1e-5F * expected.losses[i]) << family;
-      EXPECT_NEAR(first.norms[i], expected.norms[i], 1e-4F * expected.norms[i]) << family;
+      EXPECT_NEAR(first.losses[i], expected.losses[i], tolerance * expected.losses[i]);
+      EXPECT_NEAR(first.norms[i], expected.norms[i], 10 * tolerance * expected.norms[i]);
     }
   }
 }

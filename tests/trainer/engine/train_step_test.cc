@@ -94,7 +94,7 @@ Outcome train_with_accident(const Config& config, std::optional<float> bad) {
     RankModel model(config, mesh);
     model.initialize(7);
     const auto step = [&](std::int64_t update) {
-      return model.train_step(update, 1e-3F, tiny_batches(config, update));
+      return model.train_step(update, 1e-3F, 1.0F, tiny_batches(config, update));
     };
     step(1);
     if (bad.has_value()) {

@@ -66,7 +66,7 @@ TEST(TrainingFlops, LookedUpTablesDoNotCount) {
 }
 
 TEST(MatmulPeak, IsTheSpeedOfThisMachine) {
-  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
     const double peak = measure_matmul_peak({}, dtype);
     EXPECT_GT(peak, 1e8);
     EXPECT_LT(peak, 1e15);

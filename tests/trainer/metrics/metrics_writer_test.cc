@@ -80,6 +80,12 @@ TEST_F(MetricsWriterTest, NonFiniteNumbersAreNamedInStrings) {
   EXPECT_EQ(line["grad_norm"], "nan");
   EXPECT_EQ(line["mfu"], "inf");
   EXPECT_EQ(line["skipped"], true);
+  EXPECT_FALSE(line.contains("loss_scale"));
+}
+
+TEST_F(MetricsWriterTest, TheLossScaleIsThereWhereTheRunHasOne) {
+  open(0).step({.step = 1, .loss_scale = 65536.0F});
+  EXPECT_EQ(lines().at(0)["loss_scale"], 65536.0);
 }
 
 TEST_F(MetricsWriterTest, ResumeCutsOffLostWorkAndTornLines) {

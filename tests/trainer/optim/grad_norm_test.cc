@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <mutex>
 #include <set>
@@ -126,6 +127,19 @@ TEST(GradNorm, OneBadElementAnywhereIsSeenEverywhere) {
       EXPECT_EQ(spread, std::set<float>{-1.0F}) << "parameter " << p;
     }
   }
+}
+
+// Skipped updates too are alike on all layouts, whichever element spoiled them.
+TEST(GradNorm, ANaNHasOnePattern) {
+  run_ranks_as_threads(1, [](std::unique_ptr<ProcessGroup> world) {
+    DeviceMesh mesh(std::move(world), {});
+    for (const float bad : {std::nanf(""), -std::nanf(""), std::nanf("5")}) {
+      std::vector<Owned> gradients;
+      for (int p = 0; p < kParams; ++p) gradients.push_back(gradient(p));
+      gradients[0].set(1, bad);
+      EXPECT_EQ(std::bit_cast<std::uint32_t>(norm_on(mesh, gradients)), 0x7fc00000U);
+    }
+  });
 }
 
 }  // namespace
