@@ -2,13 +2,13 @@
 
 #include <cstdlib>
 
-#include "comm/collective_group.h"
+#include "comm/host_group.h"
 
 namespace frugal {
 namespace {
 
-// No peer ever: transfer() is never called with anything to do.
-class LoneGroup final : public CollectiveGroup {
+// No peer ever: move() is never called with anything to do.
+class LoneGroup final : public HostGroup {
  public:
   int rank() const override { return 0; }
   int size() const override { return 1; }
@@ -18,7 +18,7 @@ class LoneGroup final : public CollectiveGroup {
   }
 
  protected:
-  void transfer(std::span<const ByteTransfer> transfers, const char* what) override {
+  void move(std::span<const PeerTransfer> transfers, const char* what) override {
     FRUGAL_CHECK(transfers.empty(), what, " has no peer");
   }
 };

@@ -12,7 +12,7 @@
 
 namespace frugal {
 
-enum class ReduceOp : std::uint8_t { kSum, kAvg, kMax };
+enum class ReduceOp : std::uint8_t { kSum, kMax };
 
 // One half of a point-to-point transfer. REQUIRES: the peer lists the other half with the same
 // shape and dtype.
@@ -26,11 +26,10 @@ struct PeerTransfer {
 // All members must enqueue the same collectives in the same order on this group; calls of one
 // member come from one stream at a time. Takes tensors, never pointer and count. A group of size 1
 // is a real group whose calls are copies (or nothing, in place), on any device. Reductions: f32,
-// bf16, f16 (kSum, kAvg, kMax) and i32 (kSum, kMax); f32 accumulation along ops::tree_sum over the
-// ranks in rank order, rounded once (kAvg: the sum is rounded, divided and rounded); hence the same
-// bits on every implementation and on every rank. dtypes move as bytes elsewhere. Errors: thread
-// ranks throw Error(kCommunication) from the stream, naming the collective, when a rank has failed;
-// MPI ends the job (comm/README.md, "Failure").
+// bf16, f16 and i32; f32 accumulation along ops::tree_sum over the ranks in rank order, rounded
+// once; hence the same bits on every implementation and on every rank. dtypes move as bytes
+// elsewhere. Errors: thread ranks throw Error(kCommunication) from the stream, naming the
+// collective, when a rank has failed; MPI ends the job (comm/README.md, "Failure").
 class ProcessGroup {
  public:
   virtual ~ProcessGroup() = default;

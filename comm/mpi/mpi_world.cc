@@ -11,7 +11,7 @@
 #include <thread>
 #include <vector>
 
-#include "comm/collective_group.h"
+#include "comm/host_group.h"
 #include "comm/lone_world.h"
 #include "comm/world.h"
 
@@ -48,7 +48,7 @@ int count_ranks_on_cores(MPI_Comm host, int ranks) {
       std::ranges::count_if(all, [&](const cpu_set_t& mask) { return CPU_EQUAL(&mask, &own); }));
 }
 
-class MpiGroup final : public CollectiveGroup {
+class MpiGroup final : public HostGroup {
  public:
   explicit MpiGroup(MPI_Comm comm) : comm_(comm) {
     MPI_Comm_rank(comm_, &rank_);
@@ -73,20 +73,22 @@ class MpiGroup final : public CollectiveGroup {
   }
 
  protected:
-  void transfer(std::span<const ByteTransfer> transfers, const char*) override {
+  void move(std::span<const PeerTransfer> transfers, const char*) override {
     std::vector<MPI_Request> requests;
-    for (const ByteTransfer& t : transfers) {
+    for (const PeerTransfer& t : transfers) {
+      std::byte* data = t.tensor.data;
+      const std::size_t all = t.tensor.bytes();
       std::size_t at = 0;
       do {
-        const auto bytes = static_cast<int>(std::min(t.bytes - at, kLargestMessage));
+        const auto bytes = static_cast<int>(std::min(all - at, kLargestMessage));
         MPI_Request& request = requests.emplace_back(MPI_REQUEST_NULL);
-        if (t.kind == ByteTransfer::Kind::kSend) {
-          MPI_Isend(t.data + at, bytes, MPI_BYTE, t.peer, 0, comm_, &request);
+        if (t.kind == PeerTransfer::Kind::kSend) {
+          MPI_Isend(data + at, bytes, MPI_BYTE, t.peer, 0, comm_, &request);
         } else {
-          MPI_Irecv(t.data + at, bytes, MPI_BYTE, t.peer, 0, comm_, &request);
+          MPI_Irecv(data + at, bytes, MPI_BYTE, t.peer, 0, comm_, &request);
         }
         at += static_cast<std::size_t>(bytes);
-      } while (at < t.bytes);
+      } while (at < all);
     }
     wait(requests);
   }

@@ -8,7 +8,7 @@
 #include <mutex>
 #include <thread>
 
-#include "comm/collective_group.h"
+#include "comm/host_group.h"
 #include "comm/world.h"
 
 namespace frugal {
@@ -17,7 +17,7 @@ namespace {
 // One side of a transfer, on the stack of the call that posted it. Peers reach it through the
 // exchange, so the call stays until nobody can.
 struct Posted {
-  ByteTransfer transfer;
+  PeerTransfer transfer;
   int owner;
   enum class State : std::uint8_t { kWaiting, kCopying, kDone } state = State::kWaiting;
 };
@@ -28,13 +28,13 @@ class Exchange {
   explicit Exchange(int size) : size_(size), wake_(static_cast<std::size_t>(size)) {}
   int size() const { return size_; }
 
-  void transfer(int rank, std::span<const ByteTransfer> transfers, const char* what) {
+  void transfer(int rank, std::span<const PeerTransfer> transfers, const char* what) {
     std::vector<Posted> posted;
     posted.reserve(transfers.size());
     std::unique_lock lock(mutex_);
     try {
       check(what);
-      for (const ByteTransfer& t : transfers)
+      for (const PeerTransfer& t : transfers)
         post(posted.emplace_back(Posted{t, rank}), lock, what);
       wait(rank, lock, [&] {
         return failure_ ||
@@ -121,7 +121,7 @@ class Exchange {
   // Meets the oldest other half between the two ranks, or waits for it in the queue. Whoever comes
   // second copies, without the lock: a large payload delays nobody else.
   void post(Posted& own, std::unique_lock<std::mutex>& lock, const char* what) {
-    const bool sends = own.transfer.kind == ByteTransfer::Kind::kSend;
+    const bool sends = own.transfer.kind == PeerTransfer::Kind::kSend;
     const int peer = own.transfer.peer;
     auto& queue = waiting_[sends ? std::pair(own.owner, peer) : std::pair(peer, own.owner)];
     if (queue.empty() || queue.front()->transfer.kind == own.transfer.kind) {
@@ -129,14 +129,14 @@ class Exchange {
       return;
     }
     Posted& other = *queue.front();
-    const ByteTransfer& from = sends ? own.transfer : other.transfer;
-    const ByteTransfer& to = sends ? other.transfer : own.transfer;
-    FRUGAL_CHECK(from.bytes == to.bytes, what, ": a send of ", from.bytes,
-                 " bytes meets a receive of ", to.bytes);
+    const Tensor& from = sends ? own.transfer.tensor : other.transfer.tensor;
+    const Tensor& to = sends ? other.transfer.tensor : own.transfer.tensor;
+    FRUGAL_CHECK(from.bytes() == to.bytes(), what, ": a send of ", from.bytes(),
+                 " bytes meets a receive of ", to.bytes());
     queue.pop_front();
     own.state = other.state = Posted::State::kCopying;
     lock.unlock();
-    if (from.bytes > 0) std::memcpy(to.data, from.data, from.bytes);
+    if (from.bytes() > 0) std::memcpy(to.data, from.data, from.bytes());
     lock.lock();
     own.state = other.state = Posted::State::kDone;
     wake_[static_cast<std::size_t>(peer)].notify_all();
@@ -172,7 +172,7 @@ class Exchange {
   std::vector<std::weak_ptr<Exchange>> children_;  // aborted with their parent
 };
 
-class ThreadGroup final : public CollectiveGroup {
+class ThreadGroup final : public HostGroup {
  public:
   ThreadGroup(std::shared_ptr<Exchange> shared, int rank)
       : shared_(std::move(shared)), rank_(rank) {}
@@ -188,7 +188,7 @@ class ThreadGroup final : public CollectiveGroup {
   void abort(const std::exception_ptr& why) override { shared_->abort(why); }
 
  protected:
-  void transfer(std::span<const ByteTransfer> transfers, const char* what) override {
+  void move(std::span<const PeerTransfer> transfers, const char* what) override {
     if (!transfers.empty()) shared_->transfer(rank_, transfers, what);
   }
 

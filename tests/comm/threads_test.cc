@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -8,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "comm/collective_group.h"
 #include "comm/device_mesh.h"
+#include "comm/host_group.h"
 #include "comm/ordered_reduce.h"
 #include "comm/world.h"
 #include "kernels/ops/elementwise.h"
@@ -189,7 +190,7 @@ TEST(ThreadGroup, ACallThatFailsTakesBackWhatItPosted) {
 }
 
 // Passes every transfer on to another group and counts what it sends.
-class CountingGroup final : public CollectiveGroup {
+class CountingGroup final : public HostGroup {
  public:
   CountingGroup(ProcessGroup& inner, std::atomic<int>& sends) : inner_(inner), sends_(sends) {}
   int rank() const override { return inner_.rank(); }
@@ -200,16 +201,10 @@ class CountingGroup final : public CollectiveGroup {
   }
 
  protected:
-  void transfer(std::span<const ByteTransfer> transfers, const char*) override {
-    std::vector<PeerTransfer> passed;
-    for (const ByteTransfer& t : transfers) {
-      const bool send = t.kind == ByteTransfer::Kind::kSend;
-      if (send) ++sends_;
-      passed.push_back({send ? PeerTransfer::Kind::kSend : PeerTransfer::Kind::kRecv,
-                        {t.data, {static_cast<std::int64_t>(t.bytes)}, DType::kU8, {}},
-                        t.peer});
-    }
-    inner_.exchange(passed, *make_stream({}, "inner"));
+  void move(std::span<const PeerTransfer> transfers, const char*) override {
+    sends_ += static_cast<int>(
+        std::ranges::count(transfers, PeerTransfer::Kind::kSend, &PeerTransfer::kind));
+    inner_.exchange(transfers, *make_stream({}, "inner"));
   }
 
  private:
