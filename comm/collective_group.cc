@@ -240,7 +240,7 @@ void CollectiveGroup::exchange(std::span<const PeerTransfer> transfers, Stream& 
     FRUGAL_CHECK(t.peer != rank(), "exchange with oneself");
     require_here(t.tensor, "exchange", stream);
   }
-  transfer({transfers.begin(), transfers.end()}, "exchange", stream);
+  if (!transfers.empty()) transfer({transfers.begin(), transfers.end()}, "exchange", stream);
 }
 
 }  // namespace frugal

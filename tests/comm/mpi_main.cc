@@ -31,7 +31,7 @@ int main(int argc, char** argv) {
     FRUGAL_CHECK(world->ranks_on_cores() == world->size(), "ranks are not bound here");
     if (argc > 1) frugal::test::send_to_nobody(*group);
     for (const auto mode : {frugal::StreamMode::kInline, frugal::StreamMode::kThreaded}) {
-      frugal::test::check_conformance(*group, mode);
+      frugal::test::check_conformance(*group, {.mode = mode});
     }
     if (world->rank() == 0) std::printf("%d ranks: ok\n", world->size());
   } catch (const std::exception& error) {

@@ -24,8 +24,9 @@ TEST(ThreadGroup, Conformance) {
   for (const int ranks : {1, 2, 3, 4, 8}) {
     for (const StreamMode mode : {StreamMode::kInline, StreamMode::kThreaded}) {
       SCOPED_TRACE(ranks);
-      ASSERT_NO_THROW(run_ranks_as_threads(
-          ranks, [&](std::unique_ptr<ProcessGroup> world) { check_conformance(*world, mode); }));
+      ASSERT_NO_THROW(run_ranks_as_threads(ranks, [&](std::unique_ptr<ProcessGroup> world) {
+        check_conformance(*world, {.mode = mode});
+      }));
     }
   }
 }

@@ -2,10 +2,14 @@
 
 #include <sys/mman.h>
 
+#include <atomic>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
+#include <utility>
 #include <vector>
 
 #include "kernels/core/check.h"
@@ -41,31 +45,111 @@ void cu::choose_algorithms(Device, const std::set<Product>& products, AlgorithmC
 namespace test {
 namespace {
 
-std::map<void*, std::size_t> blocks;  // of the device's memory, with their bytes
 DeviceInfo own_info;
 GraphCount graphs;
-// Work in the order in which it is enqueued on whatever stream, while some stream captures: that
+// Work in the order in which it is enqueued on whatever stream, while this thread captures: that
 // order is one of those which the streams and events allow.
-std::vector<std::function<void()>>* captured = nullptr;
+thread_local std::vector<std::function<void()>>* captured = nullptr;
 
-void protect(int access) {
-  for (const auto& [block, bytes] : blocks) mprotect(block, bytes, access);
-}
-
-// Everything ever enqueued on a stream, in order; outlives it for the sake of events.
-struct Queue {
-  std::deque<std::function<void()>> waiting;
-  std::size_t begun = 0;
-
-  std::size_t enqueued() const { return begun + waiting.size(); }
-  void run(std::size_t until) {
-    while (begun < until) {
-      const auto work = std::move(waiting.front());
-      waiting.pop_front();
-      ++begun;
-      work();
-    }
+// The device's memory: open while a stream of any rank works.
+class Memory {
+ public:
+  void* allocate(std::size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    void* block = mmap(nullptr, bytes, access(), MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    FRUGAL_CHECK(block != MAP_FAILED, bytes, " bytes");
+    madvise(block, bytes, MADV_HUGEPAGE);  // fewer pages to protect
+    blocks_.emplace(block, bytes);
+    return block;
   }
+  void release(void* block, std::size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    blocks_.erase(block);
+    munmap(block, bytes);
+  }
+  void open() {
+    const std::lock_guard lock(mutex_);
+    if (++working_ == 1) protect();
+  }
+  void close() {
+    const std::lock_guard lock(mutex_);
+    if (--working_ == 0) protect();
+  }
+
+ private:
+  int access() const { return working_ > 0 ? PROT_READ | PROT_WRITE : PROT_NONE; }
+  void protect() {
+    for (const auto& [block, bytes] : blocks_) mprotect(block, bytes, access());
+  }
+
+  std::mutex mutex_;
+  std::map<void*, std::size_t> blocks_;  // with their bytes
+  int working_ = 0;
+};
+Memory memory;
+
+// Everything ever enqueued on a stream, in order; outlives it for the sake of events. Works on the
+// thread that waits for it: one at a time.
+class Queue {
+ public:
+  void add(std::function<void()> work, bool also_after_failure) {
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back({std::move(work), also_after_failure});
+    ++enqueued_;
+  }
+  std::size_t enqueued() const {
+    const std::lock_guard lock(mutex_);
+    return enqueued_;
+  }
+  bool done(std::size_t place) const { return finished_ >= place; }
+  void run(std::size_t until) {
+    if (done(until)) return;  // also while an event in this queue waits for an earlier one
+    const std::lock_guard working(working_);
+    memory.open();
+    while (!done(until)) {
+      const Item item = next();
+      if (item.also_after_failure || failure() == nullptr) {
+        try {
+          item.work();
+        } catch (...) {
+          keep(std::current_exception());
+        }
+      }
+      ++finished_;
+    }
+    memory.close();
+  }
+  std::exception_ptr failure() const {
+    const std::lock_guard lock(mutex_);
+    return failure_;
+  }
+  std::exception_ptr take_failure() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(failure_, nullptr);
+  }
+
+ private:
+  struct Item {
+    std::function<void()> work;
+    bool also_after_failure;
+  };
+  Item next() {
+    const std::lock_guard lock(mutex_);
+    Item item = std::move(waiting_.front());
+    waiting_.pop_front();
+    return item;
+  }
+  void keep(std::exception_ptr failure) {
+    const std::lock_guard lock(mutex_);
+    if (failure_ == nullptr) failure_ = std::move(failure);
+  }
+
+  std::mutex working_;
+  mutable std::mutex mutex_;
+  std::deque<Item> waiting_;
+  std::size_t enqueued_ = 0;
+  std::atomic<std::size_t> finished_ = 0;
+  std::exception_ptr failure_;
 };
 
 class GuardedEvent final : public EventState {
@@ -73,9 +157,11 @@ class GuardedEvent final : public EventState {
   // Without a queue, as in a capture, it has fired.
   explicit GuardedEvent(std::shared_ptr<Queue> queue)
       : queue_(std::move(queue)), place_(queue_ ? queue_->enqueued() : 0) {}
-  bool done() const override { return !queue_ || queue_->begun >= place_; }
+  bool done() const override { return !queue_ || queue_->done(place_); }
   void wait_on_host() const override {
-    if (queue_) queue_->run(place_);
+    if (!queue_) return;
+    queue_->run(place_);
+    if (const auto failure = queue_->failure()) std::rethrow_exception(failure);
   }
 
  private:
@@ -87,7 +173,7 @@ class GuardedGraph final : public Graph {
  public:
   explicit GuardedGraph(std::shared_ptr<Queue> queue) : queue_(std::move(queue)) {}
   void replay() override {
-    for (const auto& item : work) queue_->waiting.push_back(item);
+    for (const auto& item : work) queue_->add(item, false);
     ++graphs.replayed;
   }
   std::vector<std::function<void()>> work;
@@ -109,19 +195,18 @@ class GuardedStream final : public Stream {
   }
   void wait(const Event& event) override {
     if (captured != nullptr) return;
-    queue_->waiting.emplace_back([event] { event.wait_on_host(); });
+    if (dynamic_cast<const GuardedEvent*>(event.state()) == nullptr) return event.wait_on_host();
+    queue_->add([event] { event.wait_on_host(); }, true);
   }
-  void synchronize() override { queue_->run(queue_->enqueued()); }
+  void synchronize() override {
+    queue_->run(queue_->enqueued());
+    if (const auto failure = queue_->take_failure()) std::rethrow_exception(failure);
+  }
   void run_host(std::function<void()> work) override {
-    auto guarded = [work = std::move(work)] {
-      protect(PROT_READ | PROT_WRITE);
-      work();
-      protect(PROT_NONE);
-    };
     if (captured != nullptr) {
-      captured->emplace_back(std::move(guarded));
+      captured->emplace_back(std::move(work));
     } else {
-      queue_->waiting.emplace_back(std::move(guarded));
+      queue_->add(std::move(work), false);
     }
   }
   std::unique_ptr<Graph> capture(const std::function<void()>& enqueue) override {
@@ -140,16 +225,9 @@ class GuardedStream final : public Stream {
 
 class GuardedRuntime final : public DeviceRuntime {
  public:
-  void* allocate(Device, std::size_t bytes) const override {
-    void* block = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    FRUGAL_CHECK(block != MAP_FAILED, bytes, " bytes");
-    madvise(block, bytes, MADV_HUGEPAGE);  // fewer pages to protect
-    blocks.emplace(block, bytes);
-    return block;
-  }
+  void* allocate(Device, std::size_t bytes) const override { return memory.allocate(bytes); }
   void release(Device, void* block, std::size_t bytes) const override {
-    blocks.erase(block);
-    munmap(block, bytes);
+    memory.release(block, bytes);
   }
   void* allocate_host(Device, std::size_t bytes) const override {
     return device_runtime(DeviceType::kCpu).allocate({}, bytes);

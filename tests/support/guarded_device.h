@@ -1,7 +1,9 @@
-// A device whose memory the host cannot touch, without a GPU: GPU 0 of the program. Its memory is
-// inaccessible except while one of its streams works, and its streams put work off until somebody
-// waits for it. So code that touches device memory dies, and code that does not wait for a copy
-// sees old bytes. It captures graphs. Linking it makes it the program's CUDA backend.
+// A device whose memory the host cannot touch, without a GPU: GPU 0 of the program, shared by its
+// ranks. Its memory is inaccessible except while a stream works, and its streams put work off until
+// somebody waits for it. So code that touches device memory dies (surely, where no other rank's
+// stream works just then), and code that does not wait for a copy sees old bytes. As on a GPU, who
+// lets a stream wait for the host waits himself. It captures graphs. Linking it makes it the
+// program's CUDA backend.
 #pragma once
 
 #include "kernels/core/device_runtime.h"
@@ -11,8 +13,7 @@ namespace frugal::test {
 
 inline constexpr Device kGuarded{DeviceType::kCuda, 0};
 
-// Before the first use of kGuarded, and when other code shall compute its ops from now on. The
-// device belongs to one thread at a time.
+// Before the first use of kGuarded, and when other code shall compute its ops from now on.
 void install_guarded_device(const OpTable& table);
 
 // What it says of itself from now on.
