@@ -42,7 +42,7 @@ FLOORS = {
 # header pattern -> path prefixes that may include it
 FENCES = [
     (r"^mpi\.h$", ["comm/mpi/"]),
-    (r"^nccl.*\.h$", ["comm/nccl/"]),
+    (r"^nccl.*\.h$", ["comm/nccl/", "tests/comm/fake_nccl"]),
     (r"^(cuda|cublas|cudnn|curand|nvtx3/|nvrtc).*", ["kernels/cuda/", "comm/nccl/"]),
     (r"^(dnnl|oneapi/dnnl).*", ["kernels/cpu/matmul", "tests/bench/matmul"]),
     (r"^boost/.*", ["kernels/cuda/emulation/"]),

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <stdexcept>
 
+#include "comm/device_world.h"
 #include "comm/world.h"
 #include "kernels/core/rng.h"
 #include "kernels/core/threads.h"
@@ -160,7 +161,8 @@ std::map<std::string, Words> tensors_of(const RankModel& model) {
 Outcome train_rank(const Config& config, std::unique_ptr<ProcessGroup> world, const Leg& leg) {
   const auto& p = config.parallelism;
   set_compute_threads(1);
-  DeviceMesh mesh(std::move(world), {.pipeline = p.pipeline, .data = *p.data, .tensor = p.tensor});
+  DeviceMesh mesh(make_device_world(std::move(world), leg.device).group,
+                  {.pipeline = p.pipeline, .data = *p.data, .tensor = p.tensor});
   RankModel model(config, mesh, leg.device, leg.compute);
   Progress progress;
   if (leg.resume_from.empty()) {

@@ -184,12 +184,12 @@ class GuardedGraph final : public Graph {
 
 class GuardedStream final : public Stream {
  public:
+  explicit GuardedStream(Device device) : device_(device) {}
   ~GuardedStream() override { queue_->run(queue_->enqueued()); }
-  GuardedStream() = default;
   GuardedStream(const GuardedStream&) = delete;
   GuardedStream& operator=(const GuardedStream&) = delete;
 
-  Device device() const override { return kGuarded; }
+  Device device() const override { return device_; }
   void record(Event& event) override {
     event.set_state(std::make_shared<GuardedEvent>(captured == nullptr ? queue_ : nullptr));
   }
@@ -217,9 +217,10 @@ class GuardedStream final : public Stream {
     ++graphs.captured;
     return graph;
   }
-  void* native_handle() override { return nullptr; }
+  void* native_handle() override { return static_cast<Stream*>(this); }
 
  private:
+  Device device_;
   std::shared_ptr<Queue> queue_ = std::make_shared<Queue>();
 };
 
@@ -235,8 +236,8 @@ class GuardedRuntime final : public DeviceRuntime {
   void release_host(Device, void* memory, std::size_t bytes) const override {
     device_runtime(DeviceType::kCpu).release({}, memory, bytes);
   }
-  std::unique_ptr<Stream> make_stream(Device, std::string_view) const override {
-    return std::make_unique<GuardedStream>();
+  std::unique_ptr<Stream> make_stream(Device device, std::string_view) const override {
+    return std::make_unique<GuardedStream>(device);
   }
   DeviceInfo info(Device) const override { return own_info; }
 };

@@ -1,9 +1,9 @@
 // A device whose memory the host cannot touch, without a GPU: GPU 0 of the program, shared by its
-// ranks. Its memory is inaccessible except while a stream works, and its streams put work off until
-// somebody waits for it. So code that touches device memory dies (surely, where no other rank's
-// stream works just then), and code that does not wait for a copy sees old bytes. As on a GPU, who
-// lets a stream wait for the host waits himself. It captures graphs. Linking it makes it the
-// program's CUDA backend.
+// ranks, or as many as they ask for. Its memory is inaccessible except while a stream works, and
+// its streams put work off until somebody waits for it. So code that touches device memory dies
+// (surely, where no other rank's stream works just then), and code that does not wait for a copy
+// sees old bytes. As on a GPU, who lets a stream wait for the host waits himself. It captures
+// graphs. A stream's native handle is the stream. Linking it makes it the program's CUDA backend.
 #pragma once
 
 #include "kernels/core/device_runtime.h"

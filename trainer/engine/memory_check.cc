@@ -19,7 +19,7 @@ namespace {
 constexpr std::size_t kDriverBytes = std::size_t{256} << 20U;
 
 std::size_t on_device(const MemoryPlan& plan, Device device) {
-  return plan.total() + (on_host(device) ? plan.host : 0);
+  return plan.total() + (on_host(device) ? plan.host_total() : 0);
 }
 
 std::string largest_part(const MemoryPlan& plan) {
@@ -29,7 +29,7 @@ std::string largest_part(const MemoryPlan& plan) {
        {plan.optimizer, "optimizer state"},
        {plan.activations, "activations"},
        {plan.workspace, "workspace"},
-       {plan.op_buffers, "buffers of the ops"}}};
+       {plan.op_buffers, "buffers of ops and groups"}}};
   const auto& largest = *std::ranges::max_element(parts);
   return fmt::format("{}, {}", largest.second, bytes_text(largest.first));
 }
@@ -94,8 +94,8 @@ void check_memory(const Config& config, int world_rank, const RankPlace& place, 
   require_room(config, world_rank, device,
                info.free_bytes - std::min(info.free_bytes, kDriverBytes), place.process_ranks,
                fmt::format("GPU {} ({})", device.index, info.name));
-  const std::size_t beside =
-      RankModel::plan(config, world_rank, device).host * static_cast<std::size_t>(place.local_size);
+  const std::size_t beside = RankModel::plan(config, world_rank, device).host_total() *
+                             static_cast<std::size_t>(place.local_size);
   if (beside <= host) return;
   fail(ErrorKind::kPreflight, "the run needs about ", bytes_text(beside), " of this host's ",
        bytes_text(host), " beside its GPUs; use more hosts");

@@ -31,7 +31,7 @@ std::string memory_table(const Config& config, int ranks) {
     return fmt::format("{:>12}{:>12}{:>12}{:>13}{:>12}{:>12}", bytes_text(p.weights),
                        bytes_text(p.gradients), bytes_text(p.optimizer), bytes_text(p.activations),
                        bytes_text(p.workspace + p.op_buffers), bytes_text(p.total())) +
-           (on_host(device) ? "" : fmt::format("{:>12}", bytes_text(p.host)));
+           (on_host(device) ? "" : fmt::format("{:>12}", bytes_text(p.host_total())));
   };
   for (int rank = 0; rank < ranks;) {
     const std::string text = row(rank);

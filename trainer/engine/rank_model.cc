@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 
+#include "comm/device_world.h"
 #include "comm/ordered_reduce.h"
 #include "kernels/ops/elementwise.h"
 #include "trainer/model/attention_layer.h"
@@ -94,13 +95,20 @@ MemoryPlan RankModel::plan(const Config& config, int world_rank, Device device) 
   model.executor_->run(model.microbatches_, model.reducer_.get());
   const std::vector<std::int64_t> tokens(static_cast<std::size_t>(config.batch.micro_batch_size));
   model.logits_executor_->run(model.logits_microbatch(tokens), nullptr);
+  GroupMemory groups;
+  for (const Axis axis : {Axis::kPipeline, Axis::kData, Axis::kContext, Axis::kTensor}) {
+    const GroupMemory group = group_memory(device, mesh.size(axis));
+    groups.device += group.device;
+    groups.host += group.host;
+  }
   return {.weights = model.memory_.weights.used(),
           .gradients = model.memory_.gradients.used(),
           .optimizer = model.memory_.optimizer.used(),
           .activations = model.memory_.activations.used(),
           .workspace = model.scratch_.high_water(),
-          .op_buffers = model.compute_->planned_memory(),
+          .op_buffers = model.compute_->planned_memory() + groups.device,
           .host = model.memory_.host.used(),
+          .rings = groups.host,
           .products = std::move(products)};
 }
 

@@ -27,13 +27,16 @@ namespace frugal {
 // Bytes on one rank. Counting gives the same numbers as allocating: the same code does both.
 struct MemoryPlan {
   std::size_t weights = 0, gradients = 0, optimizer = 0, activations = 0, workspace = 0;
-  std::size_t op_buffers = 0;  // kept by the ops themselves, with the caller's compute threads
+  // Kept by the ops themselves, with the caller's compute threads, and by the groups of the mesh.
+  std::size_t op_buffers = 0;
   // Beside a device that is not the host: what the host puts there or reads from there.
   std::size_t host = 0;
+  std::size_t rings = 0;       // of the groups of the mesh, there too
   std::set<Product> products;  // that its ops multiply
   std::size_t total() const {  // on the device
     return weights + gradients + optimizer + activations + workspace + op_buffers;
   }
+  std::size_t host_total() const { return host + rings; }
 };
 
 // One micro-batch on the host: [tokens] each; document_start empty without document mask.

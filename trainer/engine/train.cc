@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "comm/device_world.h"
 #include "kernels/core/threads.h"
 #include "trainer/engine/memory_check.h"
 #include "trainer/engine/same_facts.h"
@@ -11,11 +12,7 @@
 namespace frugal {
 TrainingRun prepare_training(Config config, int world_size) {
   resolve_config(config, world_size);
-  // Where there is none, say so before anything is read.
-  if (!on_host(rank_device(config, {})) && world_size > 1) {
-    fail(ErrorKind::kPreflight, "device: ", config.device, " means a GPU here, and GPUs train on ",
-         "one rank so far, not on ", world_size, "; start one rank, or set device: cpu");
-  }
+  rank_device(config, {});  // where there is none, say so before anything is read
   auto tokenizer = std::make_shared<const Tokenizer>(Tokenizer::load(config.tokenizer.path));
   const int vocabulary = tokenizer->vocab_size();
   if (!config.model.vocab_size) config.model.vocab_size = vocabulary;
@@ -48,17 +45,19 @@ TrainingEnd train(const TrainingRun& run, std::unique_ptr<ProcessGroup> world,
   check_memory(config, rank, place, device);
   const ParallelismConfig& p = config.parallelism;
   const int ranks = world->size();
-  DeviceMesh mesh(std::move(world), {.pipeline = p.pipeline,
-                                     .data = p.data.value(),
-                                     .context = p.context,
-                                     .tensor = p.tensor,
-                                     .expert = p.expert});
+  DeviceWorld devices = make_device_world(std::move(world), device);
+  DeviceMesh mesh(std::move(devices.group), {.pipeline = p.pipeline,
+                                             .data = p.data.value(),
+                                             .context = p.context,
+                                             .tensor = p.tensor,
+                                             .expert = p.expert});
   RunFolder folder(config, rank, ranks);
   mesh.world().host_barrier();  // from here on every rank's failure is one of this run
   std::optional<TrainLoop> loop;
   std::optional<RunFailure> failure;
   try {
     loop.emplace(run, mesh, place, folder);
+    if (!devices.transport.empty()) loop->say(devices.transport);
     const TrainingEnd end = loop->run();
     const bool finished = end == TrainingEnd::kFinished;
     folder.set_state(finished ? "finished" : "stopped", finished ? 0 : 75);

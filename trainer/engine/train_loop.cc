@@ -214,9 +214,14 @@ StepResult TrainLoop::update() {
   const float rate =
       learning_rate_at(config_.optimizer, config_.scheduler, config_.train.steps, step);
   // Skipped updates do not count for the optimizer's bias correction.
-  const StepResult result =
-      model_->train_step(step - progress_.skipped, rate, progress_.loss_scale.value,
-                         batches_of(*train_data_, step - 1));
+  StepResult result;
+  try {
+    result = model_->train_step(step - progress_.skipped, rate, progress_.loss_scale.value,
+                                batches_of(*train_data_, step - 1));
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kCommunication) throw;
+    fail(ErrorKind::kCommunication, "step ", step, ": ", error.what());
+  }
   progress_.step = step;
   progress_.tokens += result.target_tokens;
   return result;

@@ -22,6 +22,8 @@ class TrainLoop {
   // Opens everything and resumes. Collective.
   TrainLoop(const TrainingRun& run, DeviceMesh& mesh, const RankPlace& place, RunFolder& folder);
   TrainingEnd run();
+  // A line of the log, from rank 0.
+  void say(std::string_view line);
   // Before the process ends without unwinding: gives what was said a second to reach the console.
   void let_console_finish();
 
@@ -37,7 +39,6 @@ class TrainLoop {
   void resume();
   void open_metrics();
   double measure_peak() const;
-  void say(std::string_view line);
   StepResult update();
   void count(const StepResult& result);
   void report(const StepResult& result, double seconds, const Requests& requests);
