@@ -5,6 +5,7 @@
 #include <chrono>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "comm/device_mesh.h"
@@ -157,14 +158,17 @@ TEST_F(NcclGroup, OwnWorkIsNotWaiting) {
 // One group's failure is the rank's: what waits in another one ends too.
 TEST_F(NcclGroup, AGroupTakesItsSiblingsWithIt) {
   std::string told;
-  run_ranks_as_threads(2, [&](std::unique_ptr<ProcessGroup> world) {
+  EXPECT_ANY_THROW(run_ranks_as_threads(2, [&](std::unique_ptr<ProcessGroup> world) {
     const auto group = over_nccl(std::move(world), fake());
     const auto sibling = group->split(0, group->rank());
     if (group->rank() == 0) {
-      group->abort(std::make_exception_ptr(std::runtime_error("rank 0 is broken")));
+      const std::jthread aborting([&group] {
+        std::this_thread::sleep_for(milliseconds(100));
+        group->abort(std::make_exception_ptr(std::runtime_error("rank 0 is broken")));
+      });
       told = sum_until_it_fails(*sibling).text;
     }
-  });
+  }));
   EXPECT_EQ(told, "this rank has failed");
 }
 
