@@ -57,8 +57,7 @@ class Rings {
   void transfer(const std::vector<PeerTransfer>& transfers, const char* what, Stream& stream) {
     Event ready;
     stream.record(ready);
-    to_host_->wait(ready);
-    to_device_->wait(ready);  // what is received may have been in use
+    to_host_->wait(ready);  // so does the wire, and so what arrives: it may have been in use
     const auto piece =
         static_cast<std::int64_t>(kSlotBytes / static_cast<std::size_t>(host_.size() - 1));
     const auto rounds = rounds_of(transfers, piece / std::int64_t{kAlignment} * kAlignment);

@@ -107,6 +107,9 @@ void move_bytes(Member& member, std::vector<Operation>& operations) {
 
 // The second poll enqueues what the group's end began.
 void poll(ncclComm& comm) {
+  if (comm.state == ncclSuccess && comm.groups > 0 && faults.cut_off_rank == comm.member->rank) {
+    comm.state = ncclRemoteError;
+  }
   if (comm.state != ncclInProgress || ++comm.polls < 2) return;
   Team& team = *comm.member->team;
   {
@@ -242,7 +245,9 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm) {
 }
 
 const char* ncclGetErrorString(ncclResult_t result) {
-  return result == ncclSystemError ? "unhandled system error" : "an error";
+  return result == ncclSystemError   ? "unhandled system error"
+         : result == ncclRemoteError ? "remote process exited or there was a network error"
+                                     : "an error";
 }
 
 const char* ncclGetLastError(ncclComm_t) {

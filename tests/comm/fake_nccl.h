@@ -11,7 +11,8 @@ namespace frugal::test {
 struct FakeNcclFaults {
   std::atomic<int> version{22809};
   std::atomic<int> refused_rank{-1};      // its communicator does not start
-  std::atomic<int> failing_rank{-1};      // an asynchronous error with its third group
+  std::atomic<int> failing_rank{-1};      // its third group fails
+  std::atomic<int> cut_off_rank{-1};      // an asynchronous error after its first group
   std::atomic<int> corrupting_rank{-1};   // what it receives has a wrong byte
   std::atomic<int> unstoppable_rank{-1};  // its ncclCommAbort does not return
   std::atomic<int> communicators{0};      // that exist now

@@ -49,8 +49,8 @@ class NcclGroup : public testing::Test {
  protected:
   void SetUp() override {
     install_guarded_device(cpu::table);
-    for (auto* fault : {&faults().refused_rank, &faults().failing_rank, &faults().corrupting_rank,
-                        &faults().unstoppable_rank}) {
+    for (auto* fault : {&faults().refused_rank, &faults().failing_rank, &faults().cut_off_rank,
+                        &faults().corrupting_rank, &faults().unstoppable_rank}) {
       *fault = -1;
     }
   }
@@ -83,7 +83,7 @@ struct Ending {
   milliseconds after{};
 };
 
-// What rank `rank` of a sum over all ranks ends with, sum after sum, up to ten.
+// What a rank ends with that sums over all ranks, ten times.
 Ending sum_until_it_fails(ProcessGroup& group) {
   const auto begin = std::chrono::steady_clock::now();
   Ending out;
@@ -114,7 +114,7 @@ std::vector<Ending> endings(int ranks, const NcclOptions& options, int absent_ra
 }
 
 // The rank that has it says what; its peers wait in vain and say for whom.
-TEST_F(NcclGroup, AnAsynchronousErrorEndsEveryRank) {
+TEST_F(NcclGroup, ACallThatFailsEndsEveryRank) {
   faults().failing_rank = 1;
   const std::vector<Ending> ends = endings(3, fake(milliseconds(500)));
   EXPECT_NE(ends[1].text.find("all_reduce (call 3 of its group) with ranks 0 and 2: unhandled "
@@ -130,6 +130,16 @@ TEST_F(NcclGroup, AnAsynchronousErrorEndsEveryRank) {
         << end.text;
     EXPECT_LT(end.after, milliseconds(5000));
   }
+}
+
+// While the rank's own thread waits for its stream.
+TEST_F(NcclGroup, AnAsynchronousErrorWakesTheRank) {
+  faults().cut_off_rank = 0;
+  const std::vector<Ending> ends = endings(2, fake(), 1);
+  EXPECT_EQ(ends[0].text,
+            "all_reduce (call 1 of its group) with rank 1: NCCL: remote process exited or there "
+            "was a network error (the fake's words)");
+  EXPECT_LT(ends[0].after, milliseconds(5000));
 }
 
 TEST_F(NcclGroup, AVanishedPeerEndsTheOthers) {
