@@ -240,10 +240,10 @@ void check_conformance(ProcessGroup& world, const Place& place) {
     for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16})
       check_sum_bits(world, *stream, count, dtype);
   }
-  for (const std::int64_t count : {5, 2000000}) check_exchange(world, *stream, count);
+  for (const std::int64_t count : {5, 700000}) check_exchange(world, *stream, count);
   check_ordered_reduce(world, *stream);
   check_groups(world, place);
-  if (!on_host(place.device)) check_long_sum(world, *stream);
+  if (!on_host(place.device) && world.size() == 2) check_long_sum(world, *stream);
   if (on_host(place.device) && place.mode == StreamMode::kInline) check_waiting_is_idle(world);
   world.host_barrier();
 }
