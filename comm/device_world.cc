@@ -16,6 +16,15 @@
 namespace frugal {
 namespace {
 
+void require_one_kind(ProcessGroup& host, Device device) {
+  const std::vector<std::string> kinds = gather_lines(host, on_host(device) ? "the CPU" : "a GPU");
+  for (std::size_t rank = 1; rank < kinds.size(); ++rank) {
+    if (kinds[rank] == kinds[0]) continue;
+    fail(ErrorKind::kPreflight, "rank 0 computes on ", kinds[0], " and rank ", rank, " on ",
+         kinds[rank], ": give every host GPUs, or set device: cpu");
+  }
+}
+
 // "" when every rank has a GPU of its own, as far as ranks can tell: NCCL compares what they are.
 std::string sharing(ProcessGroup& host, Device device) {
   std::array<char, 128> name{};
@@ -71,7 +80,9 @@ std::string test_transport(ProcessGroup& host, ProcessGroup& group, Device devic
 
 DeviceWorld make_device_world(std::unique_ptr<ProcessGroup> own_host, Device device,
                               const NcclOptions& nccl) {
-  if (on_host(device) || own_host->size() == 1) return {std::move(own_host), ""};
+  if (own_host->size() == 1) return {std::move(own_host), ""};
+  require_one_kind(*own_host, device);
+  if (on_host(device)) return {std::move(own_host), ""};
   const std::shared_ptr<ProcessGroup> host = std::move(own_host);
   std::string reason = sharing(*host, device);
   if (reason.empty()) {

@@ -16,7 +16,8 @@ struct DeviceWorld {
 // Makes a group for tensors of `device`, on every rank its own, out of one that exchanges host
 // memory. NCCL where all ranks have it and a GPU each, and where it moved a pattern between all of
 // them without a fault; otherwise through host memory, which moves the same pattern first. On the
-// host, and for a single rank, it is `host` itself. Collective. Throws Error(kCommunication).
+// host, and for a single rank, it is `host` itself. Collective. Throws Error(kCommunication), and
+// Error(kPreflight) where some ranks have a device and some have none.
 DeviceWorld make_device_world(std::unique_ptr<ProcessGroup> host, Device device,
                               const NcclOptions& nccl = {});
 

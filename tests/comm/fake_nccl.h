@@ -9,7 +9,7 @@ namespace frugal::test {
 
 // What goes wrong; -1: nothing. Reset it between tests.
 struct FakeNcclFaults {
-  std::atomic<int> version{22809};
+  std::atomic<int> version_step{0};       // each rank has another version
   std::atomic<int> refused_rank{-1};      // its communicator does not start
   std::atomic<int> failing_rank{-1};      // its third group fails
   std::atomic<int> cut_off_rank{-1};      // an asynchronous error after its first group

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -50,6 +51,7 @@ class NcclGroup : public testing::Test {
  protected:
   void SetUp() override {
     install_guarded_device(cpu::table);
+    faults().version_step = 0;
     for (auto* fault : {&faults().refused_rank, &faults().failing_rank, &faults().cut_off_rank,
                         &faults().corrupting_rank, &faults().unstoppable_rank}) {
       *fault = -1;
@@ -236,12 +238,35 @@ TEST_F(NcclGroup, IsChosenWhereItWorks) {
   const std::string missing = chosen(2, {.library = "libnccl-that-is-not-there.so"});
   EXPECT_EQ(missing.find(instead + "rank 0: no NCCL here (libnccl-that-is-not-there.so"), 0U)
       << missing;
+  faults().version_step = 1;
+  const std::string mixed = chosen(2, fake());
+  EXPECT_EQ(mixed.find(instead + "rank 1: NCCL 228"), 0U) << mixed;
+  EXPECT_NE(mixed.find(" instead of 228"), std::string::npos) << mixed;
+  faults().version_step = 0;
+  setenv("NCCL_COMM_ID", "127.0.0.1:1", 1);
+  EXPECT_EQ(chosen(2, fake()), instead + "rank 0: NCCL_COMM_ID is set");
+  unsetenv("NCCL_COMM_ID");
   faults().corrupting_rank = 2;
   EXPECT_EQ(chosen(3, fake()), instead + "rank 2: wrong bytes arrived from rank 0");
   faults().corrupting_rank = -1;
   faults().refused_rank = 1;
   EXPECT_EQ(chosen(2, fake(milliseconds(500))),
             instead + "rank 0: NCCL does not start: no answer in 0.5 s");
+}
+
+TEST_F(NcclGroup, IsNotForRanksOfTwoKinds) {
+  try {
+    run_ranks_as_threads(3, [](std::unique_ptr<ProcessGroup> world) {
+      const Device device = world->rank() == 2 ? Device{} : device_of(*world);
+      make_device_world(std::move(world), device, fake());
+    });
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kPreflight);
+    EXPECT_STREQ(error.what(),
+                 "rank 0 computes on a GPU and rank 2 on the CPU: give every host GPUs, or set "
+                 "device: cpu");
+  }
 }
 
 // Whatever NCCL is on this machine: it either starts, or says why not, and the program goes on.
