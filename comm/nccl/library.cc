@@ -1,40 +1,33 @@
 #include "comm/nccl/library.h"
 
-#include <dlfcn.h>
+#include <array>
 
-#include "kernels/core/check.h"
+#include "kernels/core/shared_library.h"
 
 namespace frugal {
-namespace {
 
-template <class Function>
-void find(void* library, const char* name, Function& function) {
-  function = reinterpret_cast<Function>(dlsym(library, name));
-  if (function == nullptr) fail(ErrorKind::kPreflight, "this NCCL has no ", name);
-}
-
-}  // namespace
-
-NcclLibrary load_nccl(const std::string& path) {
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) {
-    const char* why = dlerror();
-    fail(ErrorKind::kPreflight, "no NCCL here (", why == nullptr ? path.c_str() : why, ")");
-  }
+NcclLibrary load_nccl(const std::string& name) {
+  const std::array<const char*, 1> names{name.c_str()};
+  std::string why;
+  const auto library = SharedLibrary::open(names, why);
+  if (library == nullptr) fail(ErrorKind::kPreflight, why);
   NcclLibrary out{};
-  find(library, "ncclGetVersion", out.GetVersion);
-  find(library, "ncclGetUniqueId", out.GetUniqueId);
-  find(library, "ncclCommInitRankConfig", out.CommInitRankConfig);
-  find(library, "ncclCommFinalize", out.CommFinalize);
-  find(library, "ncclCommDestroy", out.CommDestroy);
-  find(library, "ncclCommAbort", out.CommAbort);
-  find(library, "ncclCommGetAsyncError", out.CommGetAsyncError);
-  find(library, "ncclGetErrorString", out.GetErrorString);
-  find(library, "ncclGetLastError", out.GetLastError);
-  find(library, "ncclGroupStart", out.GroupStart);
-  find(library, "ncclGroupEnd", out.GroupEnd);
-  find(library, "ncclSend", out.Send);
-  find(library, "ncclRecv", out.Recv);
+  const auto find = [&]<class Function>(const char* symbol, Function*& function) {
+    function = library->function<Function>(symbol);
+  };
+  find("ncclGetVersion", out.GetVersion);
+  find("ncclGetUniqueId", out.GetUniqueId);
+  find("ncclCommInitRankConfig", out.CommInitRankConfig);
+  find("ncclCommFinalize", out.CommFinalize);
+  find("ncclCommDestroy", out.CommDestroy);
+  find("ncclCommAbort", out.CommAbort);
+  find("ncclCommGetAsyncError", out.CommGetAsyncError);
+  find("ncclGetErrorString", out.GetErrorString);
+  find("ncclGetLastError", out.GetLastError);
+  find("ncclGroupStart", out.GroupStart);
+  find("ncclGroupEnd", out.GroupEnd);
+  find("ncclSend", out.Send);
+  find("ncclRecv", out.Recv);
   return out;
 }
 

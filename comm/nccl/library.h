@@ -3,7 +3,6 @@
 
 #include <nccl.h>
 
-#include <memory>
 #include <string>
 
 namespace frugal {
@@ -27,6 +26,6 @@ struct NcclLibrary {
 };
 
 // Throws Error(kPreflight) with the reason.
-NcclLibrary load_nccl(const std::string& path);
+NcclLibrary load_nccl(const std::string& name);
 
 }  // namespace frugal
