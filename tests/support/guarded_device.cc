@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <deque>
 #include <exception>
 #include <functional>
@@ -102,21 +103,35 @@ class Queue {
     return enqueued_;
   }
   bool done(std::size_t place) const { return finished_ >= place; }
+  // Several threads may ask: one takes an item while the others wait, for their own place alone,
+  // since what comes after it may wait for them.
   void run(std::size_t until) {
     if (done(until)) return;  // also while an event in this queue waits for an earlier one
-    const std::lock_guard working(working_);
     memory.open();
+    std::unique_lock lock(mutex_);
     while (!done(until)) {
-      const Item item = next();
-      if (item.also_after_failure || failure() == nullptr) {
-        try {
-          item.work();
-        } catch (...) {
-          keep(std::current_exception());
-        }
+      if (busy_) {
+        changed_.wait(lock);
+        continue;
       }
+      busy_ = true;
+      const Item item = std::move(waiting_.front());
+      waiting_.pop_front();
+      const bool skipped = failure_ != nullptr && !item.also_after_failure;
+      lock.unlock();
+      std::exception_ptr thrown;
+      try {
+        if (!skipped) item.work();
+      } catch (...) {
+        thrown = std::current_exception();
+      }
+      lock.lock();
+      if (failure_ == nullptr) failure_ = thrown;
       ++finished_;
+      busy_ = false;
+      changed_.notify_all();
     }
+    lock.unlock();
     memory.close();
   }
   std::exception_ptr failure() const {
@@ -133,19 +148,9 @@ class Queue {
     std::function<void()> work;
     bool also_after_failure;
   };
-  Item next() {
-    const std::lock_guard lock(mutex_);
-    Item item = std::move(waiting_.front());
-    waiting_.pop_front();
-    return item;
-  }
-  void keep(std::exception_ptr failure) {
-    const std::lock_guard lock(mutex_);
-    if (failure_ == nullptr) failure_ = std::move(failure);
-  }
-
-  std::mutex working_;
   mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool busy_ = false;
   std::deque<Item> waiting_;
   std::size_t enqueued_ = 0;
   std::atomic<std::size_t> finished_ = 0;
