@@ -121,7 +121,7 @@ if ! $dry_run; then
 fi
 
 ours ops 90 gpu_ops_test
-ours trainings 60 gpu_training_test
+ours trainings 100 gpu_training_test
 
 # The whole program on text that is at hand: train, train again, resume, generate.
 cat >"$work/program.sh" <<'SH'

@@ -1,11 +1,14 @@
 // The tiny training on a GPU: near the CPU's numbers in float32, its own bits again in every
-// precision, with and without graphs and across a checkpoint. For a machine that has a GPU: ends
+// precision, with and without graphs, across a checkpoint and on ranks as threads, which share one
+// GPU or have one each. For a machine that has a GPU: ends
 // with 77, "skipped", where there is none.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <iostream>
+#include <map>
+#include <vector>
 
 #include "kernels/ops/op_table.h"
 #include "tests/equivalence/tiny_training.h"
@@ -52,6 +55,29 @@ TEST_P(GpuBits, AreTheSameAgain) {
       train(config, {.resume_from = list_checkpoints(root).at(0), .device = kGpu});
   std::filesystem::remove_all(root);
   EXPECT_EQ(difference(first, resumed), "") << "resumed";
+}
+
+// Every axis and schedule against one rank; across the tensor axis against the same one.
+TEST(Gpu, RanksHaveTheBitsOfOne) {
+  std::vector<Layout> layouts;
+  for (const Layout& layout : covering_layouts()) {
+    if (layout.ranks() <= 8) layouts.push_back(layout);
+  }
+  layouts.push_back({.tensor = 2});
+  layouts.push_back({.data = 2, .pipeline = 2, .tensor = 2, .schedule = "zb_h1"});
+  std::map<std::string, Outcome> alone;
+  for (std::size_t i = 0; i < layouts.size(); ++i) {
+    const Layout& layout = layouts[i];
+    const std::string family = i % 2 == 0 ? "llama" : "gpt2";
+    SCOPED_TRACE(concat(family, ", ", describe(layout)));
+    Config config = tiny_config(family, "bf16");
+    config.batch.global_batch_size = layout.microbatches();
+    const Leg leg{.until = 8, .device = kGpu};
+    const auto [expected, added] =
+        alone.try_emplace(concat(family, layout.microbatches(), " ", layout.tensor));
+    if (added) expected->second = train(with_layout(config, {.tensor = layout.tensor}), leg);
+    EXPECT_EQ(difference(expected->second, train(with_layout(config, layout), leg)), "");
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Variants, GpuBits,

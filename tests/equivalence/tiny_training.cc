@@ -12,6 +12,7 @@
 #include "kernels/core/rng.h"
 #include "kernels/core/threads.h"
 #include "kernels/ops/elementwise.h"
+#include "kernels/ops/op_table.h"
 #include "trainer/checkpoint/box.h"
 #include "trainer/engine/checkpointing.h"
 
@@ -161,9 +162,13 @@ std::map<std::string, Words> tensors_of(const RankModel& model) {
 Outcome train_rank(const Config& config, std::unique_ptr<ProcessGroup> world, const Leg& leg) {
   const auto& p = config.parallelism;
   set_compute_threads(1);
-  DeviceMesh mesh(make_device_world(std::move(world), leg.device).group,
+  Device device = leg.device;
+  if (!on_host(device)) {
+    device.index = static_cast<std::int8_t>((device.index + world->rank()) % cu::device_count());
+  }
+  DeviceMesh mesh(make_device_world(std::move(world), device).group,
                   {.pipeline = p.pipeline, .data = *p.data, .tensor = p.tensor});
-  RankModel model(config, mesh, leg.device, leg.compute);
+  RankModel model(config, mesh, device, leg.compute);
   Progress progress;
   if (leg.resume_from.empty()) {
     model.initialize(7);

@@ -36,7 +36,7 @@ struct Leg {
   std::string resume_from;  // a checkpoint folder
   int until = kSteps;
   std::string save_under;  // commits a checkpoint under this folder at the end
-  Device device;
+  Device device;           // of rank 0; the others take the next ones of the machine, in turn
   StreamMode compute = StreamMode::kInline;
 };
 

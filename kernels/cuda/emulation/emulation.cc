@@ -32,12 +32,22 @@ class Stack {
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)) {
     FRUGAL_CHECK(memory_ != MAP_FAILED, "no memory for the stack of a fiber");
   }
-  ~Stack() { munmap(memory_, kBytes); }
+  ~Stack() {
+#ifdef __SANITIZE_ADDRESS__
+    // What frames have left poisoned would be taken for theirs by whoever gets these pages next.
+    __asan_unpoison_memory_region(memory_, kBytes);
+#endif
+    munmap(memory_, kBytes);
+  }
   Stack(const Stack&) = delete;
   Stack& operator=(const Stack&) = delete;
 
-  void* bottom() const { return memory_; }
-  static constexpr std::size_t size() { return kBytes; }
+  void* bottom() const {
+    return memory_;
+  }
+  static constexpr std::size_t size() {
+    return kBytes;
+  }
   context::stack_context view() const {
     context::stack_context out;
     out.size = kBytes;
