@@ -79,7 +79,8 @@ cudaDataType_t type_of(DType dtype) {
 class Description {
  public:
   Description(const Library& lib, const Product& p) : lib_(lib) {
-    lib.check(lib.MatmulDescCreate(&operation, CUBLAS_COMPUTE_32F, CUDA_R_32F), "an operation");
+    const auto compute = p.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+    lib.check(lib.MatmulDescCreate(&operation, compute, CUDA_R_32F), "an operation");
     set(CUBLASLT_MATMUL_DESC_TRANSA, p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(CUBLASLT_MATMUL_DESC_TRANSB, p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
     if (p.bias) {

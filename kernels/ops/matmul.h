@@ -14,6 +14,8 @@ struct MatmulArgs {
   bool transpose_b = false;
   bool accumulate = false;  // += instead of =
   ConstTensor bias_N;  // optional, dtype of a; added to every row. REQUIRES: not with accumulate
+  // Factors in f32 may be rounded to 10 bits of fraction (TensorFloat-32), where that is faster.
+  bool tf32 = false;
 };
 
 namespace ops {

@@ -28,6 +28,7 @@ Product product_of(const MatmulArgs& args) {
           .transpose_b = args.transpose_b,
           .accumulate = args.accumulate,
           .bias = given(args.bias_N),
+          .tf32 = args.tf32 && args.a.dtype == DType::kF32,
           .alignment = std::min({alignment_of(args.out_MN.data), alignment_of(args.a.data),
                                  alignment_of(args.b.data), alignment_of(args.bias_N.data)})};
 }
@@ -35,7 +36,7 @@ Product product_of(const MatmulArgs& args) {
 std::string text_of(const Product& p) {
   return concat(name_of(p.in), " -> ", name_of(p.out), ", ", p.m, " x ", p.n, " x ", p.k,
                 p.transpose_a ? ", a transposed" : "", p.transpose_b ? ", b transposed" : "",
-                p.accumulate ? ", accumulated" : "", p.bias ? ", bias" : "",
+                p.accumulate ? ", accumulated" : "", p.bias ? ", bias" : "", p.tf32 ? ", TF32" : "",
                 p.alignment == 16 ? "" : concat(", aligned to ", p.alignment));
 }
 

@@ -20,7 +20,7 @@ inline constexpr std::size_t kProductScratchBytes = std::size_t{32} << 20U;
 struct Product {
   DType in = DType::kF32, out = DType::kF32;
   std::int64_t m = 0, n = 0, k = 0;  // out is [m, n], the inner dimension k
-  bool transpose_a = false, transpose_b = false, accumulate = false, bias = false;
+  bool transpose_a = false, transpose_b = false, accumulate = false, bias = false, tf32 = false;
   int alignment = 16;  // bytes that divide every address, at most 16
   auto operator<=>(const Product&) const = default;
 };

@@ -38,6 +38,16 @@ TEST(Gpu, TrainsNearTheCpuInFloat32) {
   }
 }
 
+// Ten bits of fraction in every factor.
+TEST(Gpu, TrainsNearTheCpuInTf32) {
+  Config config = config_for("llama", "fp32");
+  config.precision.tf32 = true;
+  const Outcome cpu = train(config), gpu = train(config, {.device = kGpu});
+  for (std::size_t i = 0; i < cpu.losses.size(); ++i) {
+    EXPECT_NEAR(gpu.losses[i], cpu.losses[i], 5e-3F * cpu.losses[i]) << "step " << i;
+  }
+}
+
 class GpuBits : public testing::TestWithParam<std::pair<std::string, std::string>> {};
 
 TEST_P(GpuBits, AreTheSameAgain) {

@@ -75,6 +75,7 @@ struct ParallelismConfig {
 struct PrecisionConfig {
   // bf16 | fp16 | fp32; float32 gradients, master weights and optimizer state in all.
   std::string compute = "bf16";
+  bool tf32 = false;  // fp32: products of TensorFloat-32 where the device has them
   // fp16; the scale that the loss's gradient is multiplied by: at first, a power of two, and
   // updates without overflow after which it doubles. An overflow halves it.
   int initial_loss_scale = 65536;

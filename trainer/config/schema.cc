@@ -135,6 +135,13 @@ const std::vector<Key> kKeys{
      "Number format of weights and activations in the layers; weight gradients, master weights and "
      "optimizer state are float32 in all. fp16 is for GPUs without bf16 (T4, RTX 20xx) and scales "
      "the loss."},
+    {"precision",
+     "tf32",
+     FRUGAL_KEY(precision.tf32),
+     {},
+     "fp32: rounds the factors of products to 10 bits of fraction on GPUs since Ampere, which "
+     "multiply those several times as "
+     "fast. Elsewhere it changes nothing."},
     {"precision", "initial_loss_scale", FRUGAL_KEY(precision.initial_loss_scale), from(1, 1 << 30),
      "fp16: what the loss's gradient is multiplied by at first, a power of two. An overflow skips "
      "the update and halves it; below 1 the run has diverged."},

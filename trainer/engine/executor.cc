@@ -41,7 +41,8 @@ LayerContext PipelineExecutor::context(int microbatch) {
           .tensor_group = res_.mesh.group(Axis::kTensor),
           .params = res_.params,
           .microbatch = microbatches_[static_cast<std::size_t>(microbatch)],
-          .training = reducer_ != nullptr};
+          .training = reducer_ != nullptr,
+          .tf32 = res_.tf32};
 }
 
 void PipelineExecutor::run(std::span<const Microbatch> microbatches, GradReducer* reducer) {

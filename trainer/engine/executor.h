@@ -21,6 +21,7 @@ struct RankResources {
   Workspace& scratch;
   DeviceMesh& mesh;
   ParamStore& params;
+  bool tf32 = false;
 };
 
 // Computation goes to compute in program order, transfers to pipeline in program order; events join

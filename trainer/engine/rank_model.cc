@@ -80,7 +80,8 @@ RankModel::RankModel(const Config& config, DeviceMesh& mesh, Device device,
                                 .reduce = *reduce_,
                                 .scratch = scratch_,
                                 .mesh = mesh_,
-                                .params = params_};
+                                .params = params_,
+                                .tf32 = config.precision.tf32};
   executor_ = std::make_unique<PipelineExecutor>(schedule_, stages, resources);
   eval_executor_ = std::make_unique<PipelineExecutor>(eval_schedule_, stages, resources);
   logits_executor_ = std::make_unique<PipelineExecutor>(logits_schedule_, stages, resources);

@@ -6,7 +6,6 @@
 
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/loss.h"
-#include "kernels/ops/matmul.h"
 #include "trainer/model/embedding_layer.h"
 #include "trainer/model/param_store.h"
 
@@ -41,10 +40,10 @@ ConstTensor HeadLayer::normed_tokens(LayerContext& ctx, ConstTensor x,
 Tensor HeadLayer::chunk_logits(LayerContext& ctx, ConstTensor normed_TD, std::int64_t begin,
                                std::int64_t end) const {
   const Tensor logits = ctx.scratch.allocate({end - begin, dims_.vocab_rows()}, dims_.dtype);
-  ops::matmul(ctx.compute, {.out_MN = logits,
-                            .a = normed_TD.slice(begin, end),
-                            .b = ctx.params.weight(weight_),
-                            .transpose_b = true});
+  ctx.multiply({.out_MN = logits,
+                .a = normed_TD.slice(begin, end),
+                .b = ctx.params.weight(weight_),
+                .transpose_b = true});
   return logits;
 }
 
@@ -114,14 +113,13 @@ void HeadLayer::backward_input(LayerContext& ctx, ConstTensor, Tensor dx,
                                                     .column_begin = dims_.vocab_begin(),
                                                     .valid_columns = dims_.vocab_valid_rows(),
                                                     .scale = ctx.microbatch.loss_scale});
-    ops::matmul(
-        ctx.compute,
+    ctx.multiply(
         {.out_MN = partial.slice(begin, end), .a = logits, .b = ctx.params.weight(weight_)});
-    ops::matmul(ctx.compute, {.out_MN = ctx.params.grad(weight_),
-                              .a = logits,
-                              .b = normed.slice(begin, end),
-                              .transpose_a = true,
-                              .accumulate = true});
+    ctx.multiply({.out_MN = ctx.params.grad(weight_),
+                  .a = logits,
+                  .b = normed.slice(begin, end),
+                  .transpose_a = true,
+                  .accumulate = true});
   }
   ops::sum_accumulate(ctx.compute, ctx.microbatch.loss_1, losses);
   reduce_scatter_tokens(ctx, partial, dnormed);
@@ -138,10 +136,10 @@ void HeadLayer::token_logits(LayerContext& ctx, ConstTensor x) const {
   const Tensor all = ctx.scratch.allocate({rows * dims_.tensor_size}, DType::kF32);
   const auto tokens = ctx.microbatch.logit_tokens;
   for (std::size_t b = 0; b < tokens.size(); ++b) {
-    ops::matmul(ctx.compute, {.out_MN = local.reshape({1, rows}),
-                              .a = normed.slice(tokens[b], tokens[b] + 1),
-                              .b = ctx.params.weight(weight_),
-                              .transpose_b = true});
+    ctx.multiply({.out_MN = local.reshape({1, rows}),
+                  .a = normed.slice(tokens[b], tokens[b] + 1),
+                  .b = ctx.params.weight(weight_),
+                  .transpose_b = true});
     ctx.tensor_group.all_gather(local, all, ctx.compute);
     const auto row = static_cast<std::int64_t>(b);
     ops::cast(ctx.compute, ctx.microbatch.logits_BV.slice(row, row + 1).reshape({dims_.vocab}),

@@ -9,6 +9,7 @@
 #include "comm/process_group.h"
 #include "kernels/core/stream.h"
 #include "kernels/core/workspace.h"
+#include "kernels/ops/matmul.h"
 #include "trainer/model/param.h"
 
 namespace frugal {
@@ -66,6 +67,13 @@ struct LayerContext {
   ParamStore& params;
   const Microbatch& microbatch;
   bool training = true;  // false: forward only; the head computes the loss in forward
+  bool tf32 = false;     // MatmulArgs::tf32 of every product
+
+  // ops::matmul on compute.
+  void multiply(MatmulArgs args) const {
+    args.tf32 = tf32;
+    ops::matmul(compute, args);
+  }
 };
 
 // The verbs are const and enqueue on ctx.compute: any number of micro-batches can be in flight.

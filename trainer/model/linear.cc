@@ -1,7 +1,6 @@
 #include "trainer/model/linear.h"
 
 #include "kernels/ops/elementwise.h"
-#include "kernels/ops/matmul.h"
 #include "trainer/model/param_store.h"
 
 namespace frugal {
@@ -32,12 +31,11 @@ void Linear::declare(LayerBuilder& builder, const ModelDimensions& dims, const L
 }
 
 void Linear::forward(LayerContext& ctx, Tensor y_To, ConstTensor x_TI) const {
-  ops::matmul(ctx.compute,
-              {.out_MN = y_To,
-               .a = x_TI,
-               .b = ctx.params.weight(weight_),
-               .transpose_b = true,
-               .bias_N = bias_ >= 0 ? ConstTensor(ctx.params.weight(bias_)) : ConstTensor()});
+  ctx.multiply({.out_MN = y_To,
+                .a = x_TI,
+                .b = ctx.params.weight(weight_),
+                .transpose_b = true,
+                .bias_N = bias_ >= 0 ? ConstTensor(ctx.params.weight(bias_)) : ConstTensor()});
 }
 
 void Linear::forward_row(LayerContext& ctx, Tensor y_LO, ConstTensor x_Ti,
@@ -46,28 +44,26 @@ void Linear::forward_row(LayerContext& ctx, Tensor y_LO, ConstTensor x_Ti,
   const Tensor partial = partial_for(ctx, y_LO);
   // One rank's partial sum carries the bias, so that the sum has it once.
   const bool carries_bias = bias_ >= 0 && ctx.tensor_group.rank() == 0;
-  ops::matmul(ctx.compute,
-              {.out_MN = partial,
-               .a = x_Ti,
-               .b = ctx.params.weight(weight_),
-               .transpose_b = true,
-               .bias_N = carries_bias ? ConstTensor(ctx.params.weight(bias_)) : ConstTensor()});
+  ctx.multiply({.out_MN = partial,
+                .a = x_Ti,
+                .b = ctx.params.weight(weight_),
+                .transpose_b = true,
+                .bias_N = carries_bias ? ConstTensor(ctx.params.weight(bias_)) : ConstTensor()});
   reduce_scatter_tokens(ctx, partial, y_LO);
   ops::add(ctx.compute, y_LO, y_LO, residual_LO);
 }
 
 void Linear::backward_input(LayerContext& ctx, Tensor dx, ConstTensor dy, bool accumulate) const {
-  ops::matmul(ctx.compute,
-              {.out_MN = dx, .a = dy, .b = ctx.params.weight(weight_), .accumulate = accumulate});
+  ctx.multiply({.out_MN = dx, .a = dy, .b = ctx.params.weight(weight_), .accumulate = accumulate});
 }
 
 void Linear::backward_weight(LayerContext& ctx, ConstTensor dy, ConstTensor x,
                              ConstTensor dy_bias) const {
-  ops::matmul(ctx.compute, {.out_MN = ctx.params.grad(weight_),
-                            .a = dy,
-                            .b = x,
-                            .transpose_a = true,
-                            .accumulate = true});
+  ctx.multiply({.out_MN = ctx.params.grad(weight_),
+                .a = dy,
+                .b = x,
+                .transpose_a = true,
+                .accumulate = true});
   if (bias_ >= 0) ops::bias_backward_weight(ctx.compute, ctx.params.grad(bias_), dy_bias);
 }
 

@@ -246,6 +246,22 @@ TEST_F(DeviceMemory, KeepsTheAlgorithmsOfProducts) {
   EXPECT_FALSE(std::filesystem::exists(path));
 }
 
+// precision.tf32 reaches every product of a float32 run, and no other.
+TEST_F(DeviceMemory, PlansItsProducts) {
+  for (const std::string precision : {"fp32", "bf16"}) {
+    for (const bool tf32 : {false, true}) {
+      Config config = tiny_config("llama", precision);
+      config.precision.tf32 = tf32;
+      const auto products = RankModel::plan(with_layout(config, {}), 0, kGuarded).products;
+      EXPECT_GT(products.size(), 8U);
+      for (const Product& p : products) {
+        EXPECT_EQ(p.tf32, tf32 && precision == "fp32") << text_of(p);
+        EXPECT_EQ(p.in, precision == "fp32" ? DType::kF32 : DType::kBF16) << text_of(p);
+      }
+    }
+  }
+}
+
 // What a plan counts on the host is there for the device alone, and all that the model takes.
 TEST_F(DeviceMemory, HasItsPlanOnTheHost) {
   const Config config = with_layout(tiny_config("llama", "bf16"), {});
