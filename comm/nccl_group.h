@@ -11,8 +11,9 @@ namespace frugal {
 
 struct NcclOptions {
   std::string library = "libnccl.so.2";
-  // A call that has begun on the GPU and is not done after so long has lost a peer. With what ends
-  // the other ranks it leaves every rank less than 30 seconds.
+  // A call that has begun on the GPU and is not done after so long has lost a peer; the first call
+  // of a group after ten times as long, since its peers may still be starting. With what ends the
+  // other ranks 20 seconds leave every rank less than 30.
   std::chrono::milliseconds timeout = std::chrono::seconds(20);
 };
 

@@ -9,6 +9,7 @@ namespace {
 
 constexpr auto kPoll = std::chrono::microseconds(50);
 // The end of a communicator whose peers may be gone is not worth more.
+constexpr int kFirstCallPatience = 10;  // times the timeout
 constexpr auto kFarewell = std::chrono::seconds(2);
 
 bool is_failure(ncclResult_t result) {
@@ -53,9 +54,11 @@ void Communicator::enqueue(const std::vector<PeerTransfer>& transfers, const cha
   const std::lock_guard lock(mutex_);
   watchdog_->throw_if_failed();
   ++calls_;
-  Call call{.text = name_call(transfers, what)};
+  Call call{.text = name_call(transfers, what), .number = calls_};
   stream.record(call.begun);
-  const ncclResult_t result = settle(start(transfers, stream), watchdog_->timeout());
+  // The first call connects, and waits for peers that may still be starting.
+  const int patience = calls_ == 1 ? kFirstCallPatience : 1;
+  const ncclResult_t result = settle(start(transfers, stream), patience * watchdog_->timeout());
   if (result != ncclSuccess) {
     watchdog_->fail(concat(call.text, ": ", why(result)));
     watchdog_->throw_if_failed();
@@ -94,7 +97,8 @@ ncclResult_t Communicator::settle(ncclResult_t result, std::chrono::milliseconds
 
 std::string Communicator::why(ncclResult_t result) const {
   if (result == ncclInProgress) {
-    return concat("no answer in ", seconds(watchdog_->timeout()), " s");
+    return concat("no answer in ", seconds(watchdog_->timeout()),
+                  " s (parallelism.communication_timeout)");
   }
   const char* last = comm_ == nullptr ? nullptr : nccl_.GetLastError(comm_);
   const std::string detail = last == nullptr || *last == '\0' ? "" : concat(" (", last, ")");
@@ -128,8 +132,7 @@ void Communicator::watch() {
   const ncclResult_t result = asked == ncclSuccess ? state : asked;
   if (is_failure(result)) {
     const std::string where = under_way_.empty() ? "between calls" : under_way_.front().text;
-    watchdog_->fail(concat(where, ": NCCL: ", why(result)));
-    return abort();
+    return watchdog_->fail(concat(where, ": NCCL: ", why(result)));
   }
   if (!under_way_.empty()) look_at_oldest();
 }
@@ -139,14 +142,13 @@ void Communicator::look_at_oldest() {
   try {
     if (!oldest.begun.done()) return;  // work of this rank comes first
   } catch (const Error& error) {
-    watchdog_->fail(concat(oldest.text, ": ", error.what()));
-    return abort();
+    return watchdog_->fail(concat(oldest.text, ": ", error.what()));
   }
   const auto now = Clock::now();
   if (!oldest.seen_begun) oldest.seen_begun = now;
-  if (now - *oldest.seen_begun < watchdog_->timeout()) return;
+  const int patience = oldest.number == 1 ? kFirstCallPatience : 1;
+  if (now - *oldest.seen_begun < patience * watchdog_->timeout()) return;
   watchdog_->fail(concat(oldest.text, ": ", why(ncclInProgress)));
-  abort();
 }
 
 void Communicator::abort() {

@@ -40,7 +40,8 @@ class Communicator final : public Watched {
  private:
   using Clock = std::chrono::steady_clock;
   struct Call {
-    std::string text;  // names it
+    std::string text;         // names it
+    std::int64_t number = 0;  // in its communicator, from 1
     Event begun;
     std::shared_ptr<std::atomic<bool>> done = std::make_shared<std::atomic<bool>>(false);
     std::optional<Clock::time_point> seen_begun;

@@ -66,20 +66,39 @@ void Watchdog::throw_if_failed() {
 
 void Watchdog::end_process_unless_known(const std::string& message) {
   std::unique_lock lock(mutex_);
-  if (changed_.wait_for(lock, kPatience, [&] { return known_ || stopping_; })) return;
+  if (changed_.wait_for(lock, kPatience, [&] { return known_ || stopping_; }) &&
+      changed_.wait_for(lock, kPatience, [&] { return stopping_; })) {
+    return;
+  }
   std::fprintf(stderr, "frugal: rank %d: %s; and NCCL does not stop\n", thread_rank(),
                message.c_str());
   std::_Exit(static_cast<int>(ErrorKind::kCommunication));
+}
+
+// After a failure side by side: ending one communicator may wait for the GPU, and so for another
+// that has not ended.
+void Watchdog::look() {
+  const std::lock_guard watching(watched_mutex_);
+  if (!failed()) {
+    for (Watched* watched : watched_) watched->watch();
+    return;
+  }
+  std::vector<std::thread> ends;
+  ends.reserve(watched_.size());
+  for (Watched* watched : watched_) {
+    ends.emplace_back([watched, rank = thread_rank()] {
+      set_thread_rank(rank);
+      watched->watch();
+    });
+  }
+  for (std::thread& end : ends) end.join();
 }
 
 void Watchdog::run() {
   std::unique_lock lock(mutex_);
   while (!changed_.wait_for(lock, kInterval, [&] { return stopping_; })) {
     lock.unlock();
-    {
-      const std::lock_guard watching(watched_mutex_);
-      for (Watched* watched : watched_) watched->watch();
-    }
+    look();
     lock.lock();
   }
 }

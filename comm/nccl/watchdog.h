@@ -32,14 +32,16 @@ class Watchdog {
   void remove(Watched* watched);  // returns when nobody looks at it any more
 
   // From now on throw_if_failed() throws Error(kCommunication) with the first message. Whoever
-  // calls that next knows, or calls this and says so; if nobody does in five seconds, the rank is
-  // stuck where it cannot be woken, and its process ends with exit code 6.
+  // calls that next knows, or calls this and says so; if nobody does in five seconds, or the
+  // watchdog still lives five seconds after that, the rank is stuck where it cannot be woken, and
+  // its process ends with exit code 6.
   void fail(const std::string& message, bool known = false);
   bool failed() const;
   void throw_if_failed();
 
  private:
   void run();
+  void look();
   void end_process_unless_known(const std::string& message);
 
   std::chrono::milliseconds timeout_;

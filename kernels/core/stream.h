@@ -63,8 +63,9 @@ class Stream {
   // before this one by events; none of that runs. Returns it, or nullptr, and then enqueue was not
   // called, where the device has no graphs. What the work reads and writes, its scalars too, is
   // what it was at capture. Events from before count as fired inside, and events from inside do
-  // later: REQUIRES: these streams are idle, and whoever replays waits before it uses others of
-  // them. Throws what enqueue throws, and Error(kInternal) for host work, which no graph can hold.
+  // later: REQUIRES: the other streams are idle, and whoever replays waits before it uses others
+  // of them. Throws what enqueue throws, and Error(kInternal) for host work, which no graph can
+  // hold.
   virtual std::unique_ptr<Graph> capture(const std::function<void()>&) { return nullptr; }
   // cudaStream_t, or nullptr on the CPU.
   virtual void* native_handle() = 0;

@@ -12,6 +12,7 @@
 #include "kernels/core/shared_library.h"
 #include "kernels/cuda/cuda_error.h"
 #include "kernels/cuda/cuda_stream.h"
+#include "kernels/ops/implementations.h"
 #include "kernels/ops/op_table.h"
 #include "kernels/ops/product.h"
 
@@ -122,7 +123,11 @@ class Description {
 // What cuBLASLt proposes, the best first as it thinks; empty where it has nothing.
 std::vector<cublasLtMatmulAlgo_t> propose(const Library& lib, cublasLtHandle_t handle,
                                           const Product& p, int count) {
-  const Description description(lib, p);
+  Description description(lib, p);
+  if (p.bias) {  // only its alignment matters
+    description.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                    reinterpret_cast<const void*>(static_cast<std::uintptr_t>(p.alignment)));
+  }
   cublasLtMatmulPreference_t preference = nullptr;
   lib.check(lib.MatmulPreferenceCreate(&preference), "a preference");
   const auto set = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
@@ -343,7 +348,12 @@ class Timer {
 
 const char* cublaslt_declines(Stream& stream, const MatmulArgs& args) {
   Multiplier* m = multiplier(stream.device());
-  if (m == nullptr) return "libcublasLt.so.13 is not found";
+  if (m == nullptr) {
+    say_once(
+        "products: without cuBLASLt, on slow kernels of our own: neither libcublasLt.so.13 nor "
+        "libcublasLt.so.12 is found; LD_LIBRARY_PATH may name its folder");
+    return "the library is missing";
+  }
   const Product p = product_of(args);
   if (const char* why = declines(*m, p)) return why;
   return m->algorithm(p) == nullptr ? "cuBLASLt proposes no algorithm" : nullptr;

@@ -13,12 +13,15 @@ std::atomic<std::uint64_t> captures = 0;
 
 class CudaEvent final : public EventState {
  public:
-  CudaEvent(cudaStream_t stream, std::shared_ptr<HostFailure> failure)
-      : failure_(std::move(failure)), capture_(current_capture) {
+  CudaEvent(int device, cudaStream_t stream, std::shared_ptr<HostFailure> failure)
+      : device_(device), failure_(std::move(failure)), capture_(current_capture) {
     check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "an event");
     check(cudaEventRecord(event_, stream), "recording an event");
   }
-  ~CudaEvent() override { cudaEventDestroy(event_); }
+  ~CudaEvent() override {
+    cudaSetDevice(device_);
+    cudaEventDestroy(event_);
+  }
   CudaEvent(const CudaEvent&) = delete;
   CudaEvent& operator=(const CudaEvent&) = delete;
 
@@ -26,13 +29,18 @@ class CudaEvent final : public EventState {
   bool counts() const { return capture_ == current_capture; }
   bool done() const override {
     if (!counts()) return true;
+    cudaSetDevice(device_);
     const cudaError_t state = cudaEventQuery(event_);
-    if (state == cudaErrorNotReady) return false;
+    if (state == cudaErrorNotReady) {
+      cudaGetLastError();  // an answer, no error
+      return false;
+    }
     check(state, "an event");
     return true;
   }
   void wait_on_host() const override {
     if (!counts()) return;
+    cudaSetDevice(device_);
     check(cudaEventSynchronize(event_), "waiting for an event");
     if (const auto failure = failure_->get()) std::rethrow_exception(failure);
   }
@@ -40,6 +48,8 @@ class CudaEvent final : public EventState {
   const std::shared_ptr<HostFailure>& failure() const { return failure_; }
 
  private:
+  // Watching threads have chosen no GPU, and would make a context on the first one.
+  int device_;
   cudaEvent_t event_ = nullptr;
   std::shared_ptr<HostFailure> failure_;
   std::uint64_t capture_;
@@ -89,11 +99,12 @@ CudaStream::CudaStream(Device device) : device_(device) {
 CudaStream::~CudaStream() {
   cudaStreamSynchronize(stream_);
   cudaFree(scratch_);
+  for (void* block : outgrown_) cudaFree(block);
   cudaStreamDestroy(stream_);
 }
 
 void CudaStream::record(Event& event) {
-  event.set_state(std::make_shared<CudaEvent>(stream_, failure_));
+  event.set_state(std::make_shared<CudaEvent>(device_.index, stream_, failure_));
 }
 
 void CudaStream::wait(const Event& event) {
@@ -135,7 +146,9 @@ std::unique_ptr<Graph> CudaStream::capture(const std::function<void()>& enqueue)
   current_capture = 0;
   cudaGraph_t graph = nullptr;
   const cudaError_t error = cudaStreamEndCapture(stream_, &graph);
+  captured_ = true;
   if (failure) {
+    cudaGetLastError();
     if (graph != nullptr) cudaGraphDestroy(graph);
     std::rethrow_exception(failure);
   }
@@ -147,7 +160,12 @@ void* CudaStream::scratch(std::size_t bytes) {
   if (bytes <= scratch_bytes_) return scratch_;
   FRUGAL_CHECK(current_capture == 0, "a capture asks for ", bytes, " bytes more of scratch");
   check(cudaStreamSynchronize(stream_), "a GPU's work");  // which may use the old block
-  check(cudaFree(std::exchange(scratch_, nullptr)), "releasing scratch");
+  if (captured_) {
+    outgrown_.push_back(scratch_);  // graphs hold its address
+    scratch_ = nullptr;
+  } else {
+    check(cudaFree(std::exchange(scratch_, nullptr)), "releasing scratch");
+  }
   scratch_bytes_ = 0;
   check(cudaMalloc(&scratch_, bytes), "scratch of a stream");
   scratch_bytes_ = bytes;

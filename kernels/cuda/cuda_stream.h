@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "kernels/core/stream.h"
 
@@ -65,6 +66,8 @@ class CudaStream final : public Stream {
   cudaStream_t stream_ = nullptr;
   void* scratch_ = nullptr;
   std::size_t scratch_bytes_ = 0;
+  bool captured_ = false;
+  std::vector<void*> outgrown_;
   std::shared_ptr<HostFailure> failure_ = std::make_shared<HostFailure>();
 };
 

@@ -13,6 +13,7 @@
 #include "kernels/cuda/attention_lse.h"
 #include "kernels/cuda/cuda_stream.h"
 #include "kernels/ops/implementations.h"
+#include "kernels/ops/product.h"
 
 namespace cudnn_frontend {
 void* cudnn_dlhandle = nullptr;  // the frontend calls the library through it
@@ -25,7 +26,7 @@ namespace fe = cudnn_frontend;
 
 // Of the deterministic backward on Hopper, which keeps a square of 16-bit numbers for each head:
 // with more, it goes over the sequences in parts.
-constexpr std::int64_t kScratchBytes = std::int64_t{256} << 20U;
+constexpr auto kScratchBytes = static_cast<std::int64_t>(kAttentionScratchBytes);
 
 enum Id : std::int64_t { kQ = 1, kK, kV, kOut, kLse, kDout, kDq, kDk, kDv };
 
@@ -191,9 +192,12 @@ CudnnProblem problem_of(const Args& args, bool backward) {
   return p;
 }
 
-template <class Args>
-const char* declines(Stream& stream, const Args& args, bool backward) {
+template <class Args, class... Tensors>
+const char* declines(Stream& stream, bool backward, const Args& args, const Tensors&... tensors) {
   const DType dtype = args.q_TNH.dtype;
+  if (((reinterpret_cast<std::uintptr_t>(tensors.data) % 16 != 0) || ...)) {
+    return "unaligned tensors";
+  }
   if (dtype != DType::kBF16 && dtype != DType::kF16) return "not a 16-bit type";
   if (given(args.document_start_T)) return "documents";
   const std::string& missing = library_missing();
@@ -204,7 +208,10 @@ const char* declines(Stream& stream, const Args& args, bool backward) {
   const CudnnProblem p = problem_of(args, backward);
   if (p.sequences == 0) return "nothing to do";
   const auto& plan = attention_on(stream.device()).plan(p);
-  return plan.graph != nullptr ? nullptr : plan.why.c_str();
+  if (plan.graph != nullptr) return nullptr;
+  say_once(concat("attention: not cuDNN for ", backward ? "backward, " : "forward, ", p.heads, "/",
+                  p.kv_heads, " heads of ", p.dim, ": ", plan.why));
+  return plan.why.c_str();
 }
 
 void* at(const ConstTensor& t, std::int64_t row) {
@@ -215,11 +222,12 @@ void* at(const ConstTensor& t, std::int64_t row) {
 }  // namespace
 
 const char* cudnn_forward_declines(Stream& stream, const AttentionForwardArgs& args) {
-  return declines(stream, args, false);
+  return declines(stream, false, args, args.out_TNH, args.q_TNH, args.k_TMH, args.v_TMH);
 }
 
 const char* cudnn_backward_declines(Stream& stream, const AttentionBackwardArgs& args) {
-  return declines(stream, args, true);
+  return declines(stream, true, args, args.dq_TNH, args.dk_TMH, args.dv_TMH, args.dout_TNH,
+                  args.q_TNH, args.k_TMH, args.v_TMH, args.out_TNH);
 }
 
 void cudnn_attention_forward(Stream& stream, const AttentionForwardArgs& args) {

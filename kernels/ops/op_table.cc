@@ -12,6 +12,14 @@ void plan_matmul(Stream& stream, const MatmulArgs&) {
   stream.plan_memory(kProductScratchBytes);
 }
 
+// The library takes no documents, and 16-bit types only.
+template <class Args>
+void plan_attention(Stream& stream, const Args& args) {
+  if (args.q_TNH.dtype == DType::kF32 || given(args.document_start_T)) return;
+  const auto rows = static_cast<std::size_t>(args.q_TNH.shape[0] * args.q_TNH.shape[1]);
+  stream.plan_memory(kAttentionScratchBytes + rows * sizeof(float));
+}
+
 constexpr OpTable planning_table = [] {
   OpTable table = {
 #define OP(name) .name = &do_nothing,
@@ -19,6 +27,8 @@ constexpr OpTable planning_table = [] {
 #undef OP
   };
   table.matmul = &plan_matmul;
+  table.attention_forward = &plan_attention<AttentionForwardArgs>;
+  table.attention_backward_input = &plan_attention<AttentionBackwardArgs>;
   return table;
 }();
 

@@ -16,6 +16,9 @@ namespace frugal {
 // Device memory that a library may use for one product, kept by the stream.
 inline constexpr std::size_t kProductScratchBytes = std::size_t{32} << 20U;
 
+// The same for one attention. Beside it the library takes a number in f32 for each row and head.
+inline constexpr std::size_t kAttentionScratchBytes = std::size_t{256} << 20U;
+
 // A product as far as the choice of its algorithm goes.
 struct Product {
   DType in = DType::kF32, out = DType::kF32;

@@ -69,7 +69,8 @@ struct ParallelismConfig {
   int stages_per_rank = 1;        // interleaved_1f1b: at least 2
   // Transformer layers in each stage, in order; empty: split by cost.
   std::vector<int> stage_layers;
-  int zero_stage = 1;  // 0 | 1
+  int zero_stage = 1;              // 0 | 1
+  int communication_timeout = 20;  // seconds of one call of NCCL
 };
 
 struct PrecisionConfig {

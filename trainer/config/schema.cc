@@ -130,6 +130,11 @@ const std::vector<Key> kKeys{
      "Layers of each stage, in order. Empty: divided so that the slowest stage is fastest."},
     {"parallelism", "zero_stage", FRUGAL_KEY(parallelism.zero_stage), from(0, 1),
      "1: each data-parallel rank keeps the optimizer state of its share only. 0: all keep all."},
+    {"parallelism", "communication_timeout", FRUGAL_KEY(parallelism.communication_timeout),
+     from(1, 86400),
+     "Seconds after which a call of NCCL has lost a peer: longer than any rank ever waits for "
+     "another, such as for the first "
+     "micro-batch of all stages before it. The first call of a group has ten times as long."},
 
     {"precision", "compute", FRUGAL_KEY(precision.compute), one_of({"bf16", "fp16", "fp32"}),
      "Number format of weights and activations in the layers; weight gradients, master weights and "

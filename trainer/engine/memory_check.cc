@@ -8,6 +8,7 @@
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 #include "kernels/core/device_runtime.h"
+#include "kernels/ops/op_table.h"
 #include "trainer/engine/host.h"
 #include "trainer/engine/plan_report.h"
 #include "trainer/engine/rank_model.h"
@@ -91,9 +92,10 @@ void check_memory(const Config& config, int world_rank, const RankPlace& place, 
     return require_room(config, world_rank, device, host, place.local_size, "this host");
   }
   const DeviceInfo info = device_runtime(device.type).info(device);
-  require_room(config, world_rank, device,
-               info.free_bytes - std::min(info.free_bytes, kDriverBytes), place.process_ranks,
-               fmt::format("GPU {} ({})", device.index, info.name));
+  const int gpus = cu::device_count();  // which the ranks of a process share
+  require_room(
+      config, world_rank, device, info.free_bytes - std::min(info.free_bytes, kDriverBytes),
+      (place.process_ranks + gpus - 1) / gpus, fmt::format("GPU {} ({})", device.index, info.name));
   const std::size_t beside = RankModel::plan(config, world_rank, device).host_total() *
                              static_cast<std::size_t>(place.local_size);
   if (beside <= host) return;

@@ -59,7 +59,12 @@ RankModel::RankModel(const Config& config, DeviceMesh& mesh, Device device,
       scratch_(!plan ? Workspace::counting(device)
                      : Workspace(memory_.activations, plan->workspace)),
       params_(compute_dtype(config.precision)) {
-  const ModelDimensions dims = model_dimensions(config, mesh.coordinate(Axis::kTensor));
+  ModelDimensions dims = model_dimensions(config, mesh.coordinate(Axis::kTensor));
+  if (!on_host(device)) {
+    // A GPU multiplies hundreds of times as fast as it reads: thousands of tokens for a weight.
+    dims.chunk_logits = std::int64_t{1} << 28;
+    dims.chunk_multiple = 128;
+  }
   const ParallelismConfig& parallelism = config.parallelism;
   schedule_ = insert_grad_reductions(insert_transfers(make_schedule(
       parallelism.schedule, parallelism.pipeline, microbatches(), parallelism.stages_per_rank)));
@@ -289,7 +294,12 @@ void RankModel::compute_gradients(float loss_scale) {
   }
   const bool capture = config_.train.cuda_graph && prepared_ && mesh_.world().size() == 1;
   if (capture && (graph_ == nullptr || loss_scale != graph_loss_scale_)) {
-    graph_ = compute_->capture([this] { enqueue_gradients(); });
+    try {
+      graph_ = compute_->capture([this] { enqueue_gradients(); });
+    } catch (const Error& error) {  // what was half enqueued cannot go on plainly
+      fail(error.kind(), "a step as one CUDA graph: ", error.what(),
+           "; train.cuda_graph=false does it op by op");
+    }
     graph_loss_scale_ = loss_scale;
   }
   if (graph_ != nullptr) {

@@ -45,7 +45,9 @@ TrainingEnd train(const TrainingRun& run, std::unique_ptr<ProcessGroup> world,
   check_memory(config, rank, place, device);
   const ParallelismConfig& p = config.parallelism;
   const int ranks = world->size();
-  DeviceWorld devices = make_device_world(std::move(world), device);
+  DeviceWorld devices = make_device_world(
+      std::move(world), device,
+      {.timeout = std::chrono::seconds(config.parallelism.communication_timeout)});
   DeviceMesh mesh(std::move(devices.group), {.pipeline = p.pipeline,
                                              .data = p.data.value(),
                                              .context = p.context,
@@ -56,8 +58,7 @@ TrainingEnd train(const TrainingRun& run, std::unique_ptr<ProcessGroup> world,
   std::optional<TrainLoop> loop;
   std::optional<RunFailure> failure;
   try {
-    loop.emplace(run, mesh, place, folder);
-    if (!devices.transport.empty()) loop->say(devices.transport);
+    loop.emplace(run, mesh, place, folder, devices.transport);
     const TrainingEnd end = loop->run();
     const bool finished = end == TrainingEnd::kFinished;
     folder.set_state(finished ? "finished" : "stopped", finished ? 0 : 75);
@@ -71,6 +72,7 @@ TrainingEnd train(const TrainingRun& run, std::unique_ptr<ProcessGroup> world,
     failure.emplace(ErrorKind::kInternal, error.what(), folder);
   }
   if (loop) loop->let_console_finish();
+  mesh.world().abort(std::make_exception_ptr(*failure));  // streams that wait for peers
   failed(*failure);
   throw *failure;
 }

@@ -49,7 +49,7 @@ BatchSource batches_of(const DataLoader& loader, std::int64_t step) {
 }  // namespace
 
 TrainLoop::TrainLoop(const TrainingRun& run, DeviceMesh& mesh, const RankPlace& place,
-                     RunFolder& folder)
+                     RunFolder& folder, std::string_view transport)
     : run_(run),
       config_(run.config),
       mesh_(mesh),
@@ -69,6 +69,8 @@ TrainLoop::TrainLoop(const TrainingRun& run, DeviceMesh& mesh, const RankPlace& 
                       {"validation data", validation_data_ ? validation_data_->digest() : ""}},
                      "every host needs the same program and the same files");
   if (const std::string map = gpu_map(mesh_.world(), device_); !map.empty()) say(map);
+  if (!transport.empty()) say(transport);
+  measure_peak();
   choose_algorithms_once(config_, mesh_.world(), device_, folder_.path() + "/algorithms.txt");
   model_ = std::make_unique<RankModel>(config_, mesh_, device_);
   resume();
@@ -126,25 +128,26 @@ void TrainLoop::resume() {
   say(line);
 }
 
-// Of all ranks' devices: the job has so many like this one.
-double TrainLoop::measure_peak() const {
-  const int ranks = mesh_.world().size();
-  const DType dtype = model_->params().dtype();
-  if (!on_host(device_)) {
-    const int sharing = std::max(1, place_.process_ranks / cu::device_count());  // ranks on a GPU
-    return std::max(1, ranks / sharing) * measure_matmul_peak(device_, dtype);
+// Before the model takes memory.
+void TrainLoop::measure_peak() {
+  mesh_.world().host_barrier();  // while the others sleep
+  if (mesh_.world().rank() == 0) {
+    const int ranks = mesh_.world().size();
+    const DType dtype = compute_dtype(config_.precision);
+    int devices = std::max(1, ranks / place_.ranks_on_cores);  // sets of cores like this one
+    if (!on_host(device_)) {
+      devices = std::max(1, ranks / std::max(1, place_.process_ranks / cu::device_count()));
+    }
+    const int own = compute_threads();
+    set_compute_threads(available_cores());
+    peak_flops_ = devices * measure_matmul_peak(device_, dtype);
+    set_compute_threads(own);
   }
-  const int own = compute_threads();
-  set_compute_threads(available_cores());
-  const double peak = measure_matmul_peak(device_, dtype);
-  set_compute_threads(own);
-  return std::max(1, ranks / place_.ranks_on_cores) * peak;
+  mesh_.world().host_barrier();
 }
 
 void TrainLoop::open_metrics() {
-  mesh_.world().host_barrier();  // the peak is measured while the others sleep
   if (mesh_.world().rank() == 0) {
-    peak_flops_ = measure_peak();
     metrics_ = std::make_unique<MetricsWriter>(
         MetricsWriter::Options{.run_dir = folder_.path(),
                                .total_steps = config_.train.steps,

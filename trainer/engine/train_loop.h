@@ -19,8 +19,10 @@ namespace frugal {
 
 class TrainLoop {
  public:
-  // Opens everything and resumes. Collective.
-  TrainLoop(const TrainingRun& run, DeviceMesh& mesh, const RankPlace& place, RunFolder& folder);
+  // Opens everything and resumes. Collective. transport: how ranks on GPUs are connected, to be
+  // said; may be empty.
+  TrainLoop(const TrainingRun& run, DeviceMesh& mesh, const RankPlace& place, RunFolder& folder,
+            std::string_view transport);
   TrainingEnd run();
   // A line of the log, from rank 0.
   void say(std::string_view line);
@@ -38,7 +40,7 @@ class TrainLoop {
   void open_data();
   void resume();
   void open_metrics();
-  double measure_peak() const;
+  void measure_peak();
   StepResult update();
   void count(const StepResult& result);
   void report(const StepResult& result, double seconds, const Requests& requests);

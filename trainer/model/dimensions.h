@@ -32,6 +32,7 @@ struct ModelDimensions {
   // gradient: enough that the products take far longer than that, and no more, for they are part of
   // the peak of memory.
   std::int64_t chunk_logits = std::int64_t{1} << 25;
+  std::int64_t chunk_multiple = 1;  // of its tokens, where there are several chunks
   int tensor_size = 1, tensor_rank = 0;
 
   std::int64_t local_tokens() const {

@@ -14,7 +14,8 @@ namespace frugal {
 std::int64_t HeadLayer::chunk_tokens() const {
   const std::int64_t most = std::max(std::int64_t{1}, dims_.chunk_logits / dims_.vocab_rows());
   const std::int64_t chunks = (dims_.tokens + most - 1) / most;
-  return (dims_.tokens + chunks - 1) / chunks;  // chunks alike
+  const std::int64_t alike = (dims_.tokens + chunks - 1) / chunks, multiple = dims_.chunk_multiple;
+  return chunks == 1 ? alike : (alike + multiple - 1) / multiple * multiple;
 }
 
 double HeadLayer::cost() const {
