@@ -36,6 +36,10 @@ def gpus():
     return [dict(zip(GPU_FACTS, line.split(", "))) for line in query.stdout.strip().splitlines()]
 
 
+def bad(stages):
+    return {stage["name"] for stage in stages if stage["state"] not in ("passed", "skipped")}
+
+
 def make_record(work, devices, now):
     stages = []
     for line in (work / "stages").read_text().splitlines():
@@ -56,6 +60,8 @@ def make_record(work, devices, now):
         "clocks": {when: (work / f"clocks-{when}").read_text() for when in ("before", "after")
                    if (work / f"clocks-{when}").exists()},
         "stages": stages,
+        "implementations": sorted({line for path in work.glob("*.err") if path.stem not in bad(stages)
+                                   for line in path.read_text(errors="replace").splitlines() if ": " in line})[:200],
         "kernels": json_lines(work / "kernels.log"),
         "steps": steps,
         "torch": torch,
@@ -71,7 +77,7 @@ def write(work, path):
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n")
-    print(f"gpu_check: wrote {path}")
+    print(f"gpu_check: wrote {path}; scripts/gpu_record.py readme > tests/bench/README.md puts it on the page")
 
 
 def number(x):
@@ -92,7 +98,7 @@ def step_rows(record):
     yield "|---|---|---|---|---|---|---|"
     for s in record["steps"] + record["torch"]:
         share = f"{s['flops'] / peak:.2f}" if peak and "flops" in s else "-"
-        memory = s.get("plan_bytes", s.get("peak_bytes", 0)) / 2**30
+        memory = s.get("used_bytes", 0) / 2**30
         shape = f"{s['batch']} x {s['length']}, {s['micro_batch']} at a time"
         contender = s.get("contender", f"frugal {s.get('precision')}")
         yield (f"| {s['stage'].split('-', 1)[1]}, {shape} | {contender} | {number(s['tokens_per_s'])} | "
@@ -105,9 +111,9 @@ def section(record, file):
     count = f"{len(names)} x " if len(names) > 1 else ""
     yield f"## {count}{names[0]}, driver {record['gpus'][0]['driver_version']}, {record['date'][:10]}"
     yield ""
-    bad = [f"{s['name']} ({s['state']})" for s in record["stages"] if s["state"] != "passed"]
-    passed = len(record["stages"]) - len(bad)
-    yield f"Commit {record['commit']}; `results/{file}`. Stages: {passed} passed" + (f"; {', '.join(bad)}." if bad else ".")
+    others = [f"{s['name']} ({s['state']})" for s in record["stages"] if s["state"] != "passed"]
+    passed = len(record["stages"]) - len(others)
+    yield f"Commit {record['commit']}; `results/{file}`. Stages: {passed} passed" + (f"; {', '.join(others)}." if others else ".")
     if record["kernels"]:
         yield ""
         yield from kernel_rows(record["kernels"])
@@ -145,10 +151,10 @@ def self_test():
             '{"name": "ceiling: bf16 matmul", "unit": "TFLOP/s", "value": 700, "p10": 690, "p90": 710}\n'
             'noise\n{"name": "add", "unit": "GB/s", "value": 3000, "p10": 2900, "p90": 3100, "share": 0.9}\n{"cut')
         step = {"model": "m", "precision": "bf16", "batch": 8, "micro_batch": 4, "length": 16, "median_s": 0.5,
-                "p10_s": 0.4, "p90_s": 0.6, "tokens_per_s": 256, "flops": 350e12, "plan_bytes": 2**30,
+                "p10_s": 0.4, "p90_s": 0.6, "tokens_per_s": 256, "flops": 350e12, "used_bytes": 2**30,
                 "first_step_s": 2, "loss": 3}
         (work / "step-m.log").write_text(json.dumps(step) + "\n")
-        (work / "torch-m.log").write_text(json.dumps(step | {"contender": "torch eager", "peak_bytes": 2**31}) + "\n")
+        (work / "torch-m.log").write_text(json.dumps(step | {"contender": "torch eager", "used_bytes": 2**31}) + "\n")
         record = make_record(work, [dict.fromkeys(GPU_FACTS, "X")], "2026-01-31T00:00:00Z")
         text = "\n".join(section(json.loads(json.dumps(record)), "r.json"))
         for part in ("Stages: 1 passed; kernels (failed).", "| add | 3,000 GB/s | 2,900 - 3,100 | 0.90 |",

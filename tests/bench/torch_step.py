@@ -140,11 +140,11 @@ def main():
     median = statistics.median(seconds)
     name = f"{args.precision}{' compile' if args.compile else ' eager'}"
     if args.json:
-        peak = torch.cuda.max_memory_allocated() if args.device == "cuda" else 0
+        free, all_bytes = torch.cuda.mem_get_info() if args.device == "cuda" else (0, 0)
         print(json.dumps({"model": args.model, "contender": f"torch {torch.__version__} {name}", "batch": args.batch,
                           "micro_batch": micro, "length": args.length, "median_s": median, "p10_s": min(seconds),
                           "p90_s": max(seconds), "tokens_per_s": args.batch * args.length / median,
-                          "peak_bytes": peak, "first_step_s": first_step, "loss": total}))
+                          "used_bytes": all_bytes - free, "first_step_s": first_step, "loss": total}))
         return
     print(f"torch {name} B={args.batch} T={args.length} median {median:.4f} s/step, "
           f"{args.batch * args.length / median:.1f} tokens/s, last loss {total:.4f}")

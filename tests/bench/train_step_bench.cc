@@ -12,6 +12,7 @@
 
 #include "comm/world.h"
 #include "fmt/format.h"
+#include "kernels/core/device_runtime.h"
 #include "kernels/core/rng.h"
 #include "kernels/core/threads.h"
 #include "trainer/engine/rank_model.h"
@@ -93,24 +94,31 @@ Config config_of(const Options& options) {
   return config;
 }
 
-// New random tokens for every micro-batch.
+// New random tokens for every step, of all its micro-batches.
 class RandomTokens {
  public:
-  RandomTokens(int tokens, int vocabulary)
+  RandomTokens(int microbatches, int tokens, int vocabulary)
       : vocabulary_(static_cast<std::uint32_t>(vocabulary)),
-        inputs_(static_cast<std::size_t>(tokens)),
+        tokens_(static_cast<std::size_t>(tokens)),
+        inputs_(tokens_ * static_cast<std::size_t>(microbatches)),
         targets_(inputs_) {}
-  HostMicrobatch draw(std::uint64_t step, int microbatch) {
+  void draw(std::uint64_t step) {
     for (std::size_t t = 0; t < inputs_.size(); ++t) {
-      const auto words = philox4x32(static_cast<std::uint64_t>(microbatch) + 1, step, t);
+      const auto words = philox4x32(1, step, t);
       inputs_[t] = static_cast<std::int32_t>(words[0] % vocabulary_);
       targets_[t] = static_cast<std::int32_t>(words[1] % vocabulary_);
     }
-    return {inputs_, targets_, {}};
+  }
+  HostMicrobatch of(int microbatch) const {
+    const std::size_t begin = tokens_ * static_cast<std::size_t>(microbatch);
+    return {std::span(inputs_).subspan(begin, tokens_),
+            std::span(targets_).subspan(begin, tokens_),
+            {}};
   }
 
  private:
   std::uint32_t vocabulary_;
+  std::size_t tokens_;
   std::vector<std::int32_t> inputs_, targets_;
 };
 
@@ -130,24 +138,30 @@ void run(const Options& options, std::unique_ptr<ProcessGroup> group) {
   cu::choose_algorithms(device, plan.products, choices);
   RankModel model(config, mesh, device);
   model.initialize(1);
-  RandomTokens tokens(options.micro * options.length, *config.model.vocab_size);
+  RandomTokens tokens(options.sequences / options.micro, options.micro * options.length,
+                      *config.model.vocab_size);
   std::vector<double> seconds;
   float loss = 0.0F;
-  const float loss_scale = first_loss_scale(config.precision).value;
+  float loss_scale = first_loss_scale(config.precision).value;
   double first_step = 0;
   for (int step = -options.warmup; step < options.steps; ++step) {
-    const auto begin = Clock::now();
     const int update = step + options.warmup + 1;
-    loss =
-        model
-            .train_step(update, 1e-4F, loss_scale,
-                        [&](int m) { return tokens.draw(static_cast<std::uint64_t>(update), m); })
-            .loss;
+    tokens.draw(static_cast<std::uint64_t>(update));
+    const auto begin = Clock::now();
+    const StepResult result =
+        model.train_step(update, 1e-4F, loss_scale, [&](int m) { return tokens.of(m); });
+    loss = result.loss;
+    if (result.skipped) loss_scale /= 2.0F;
     const double elapsed = since(begin);
     if (update == 1) first_step = since(start);
     if (step < 0) continue;
     seconds.push_back(elapsed);
     if (!options.json) std::cout << "step " << elapsed << std::endl;
+  }
+  std::size_t used = 0;  // of a GPU, the driver's own included
+  if (!on_host(device)) {
+    const DeviceInfo info = device_runtime(device.type).info(device);
+    used = info.memory_bytes - info.free_bytes;
   }
   std::ranges::sort(seconds);
   const auto quantile = [&](double q) {
@@ -160,16 +174,15 @@ void run(const Options& options, std::unique_ptr<ProcessGroup> group) {
               << loss << std::endl;
     return;
   }
-  fmt::print(
-      R"({{"model": "{}", "layers": {}, "precision": "{}", "batch": {}, "micro_batch": {}, )"
-      R"("length": {}, "graph": {}, "median_s": {:.5g}, "p10_s": {:.5g}, "p90_s": {:.5g}, )"
-      R"("tokens_per_s": {:.5g}, "flops": {:.5g}, "plan_bytes": {}, "first_step_s": {:.3g}, )"
-      R"("loss": {}}})"
-      "\n",
-      options.model, config.model.num_hidden_layers, options.precision, options.sequences,
-      options.micro, options.length, options.graph, quantile(0.5), quantile(0.1), quantile(0.9),
-      rate, rate * training_flops_per_token(config.model, options.length), plan.total(), first_step,
-      loss);
+  fmt::print(R"({{"model": "{}", "layers": {}, "precision": "{}", "batch": {}, "micro_batch": {}, )"
+             R"("length": {}, "graph": {}, "median_s": {:.5g}, "p10_s": {:.5g}, "p90_s": {:.5g}, )"
+             R"("tokens_per_s": {:.5g}, "flops": {:.5g}, "plan_bytes": {}, "used_bytes": {}, )"
+             R"("first_step_s": {:.3g}, "loss": {}}})"
+             "\n",
+             options.model, config.model.num_hidden_layers, options.precision, options.sequences,
+             options.micro, options.length, options.graph, quantile(0.5), quantile(0.1),
+             quantile(0.9), rate, rate * training_flops_per_token(config.model, options.length),
+             plan.total(), used, first_step, loss);
 }
 
 }  // namespace

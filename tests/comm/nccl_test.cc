@@ -214,7 +214,8 @@ TEST_F(NcclGroup, WhatCannotBeStoppedEndsTheProcess) {
         endings(2, fake(milliseconds(200)), 1);
       },
       testing::ExitedWithCode(6),
-      "frugal: rank 0: all_reduce .call 1 of its group. with rank 1: no answer in 0.2 s; and NCCL "
+      "frugal: rank 0: all_reduce .call 1 of its group. with rank 1: no answer in 0.2 s "
+      ".parallelism.communication_timeout.; and NCCL "
       "does not stop");
 }
 

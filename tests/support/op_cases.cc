@@ -398,6 +398,7 @@ std::vector<OpCase> op_cases() {
           AttentionSize{1, 33, 2, 1, 17, false}, AttentionSize{2, 70, 3, 3, 16, true},
           AttentionSize{1, 150, 4, 2, 20, true}, AttentionSize{0, 8, 2, 2, 4, false},
           AttentionSize{1, 70, 2, 1, 64, true}, AttentionSize{1, 66, 2, 1, 128, false},
+          AttentionSize{2, 100, 2, 1, 64, false}, AttentionSize{1, 150, 2, 1, 128, false},
           AttentionSize{1, 40, 1, 1, 192, true}, AttentionSize{1, 40, 2, 1, 256, true}}) {
       add_attention(cases, size, dtype);
     }
