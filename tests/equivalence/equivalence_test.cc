@@ -176,7 +176,8 @@ TEST(Tensor, SameBitsAtOneSize) {
                            .schedule = "zb_h1",
                            .zero_stage = 0,
                            .recompute = true};
-  for (const Variant& variant : {Variant{"llama", "bf16"}, Variant{"gpt2", "fp32"}}) {
+  for (const Variant& variant :
+       {Variant{"llama", "bf16"}, Variant{"llama", "bf16_lean"}, Variant{"gpt2", "fp32"}}) {
     for (const Layout& layout : {interleaved, zero_bubble}) {
       SCOPED_TRACE(variant.family + " " + describe(layout));
       Config alone = tiny_config(variant.family, variant.precision);
