@@ -252,6 +252,12 @@ TEST(Plan, CountsWhatIsAllocated) {
                                      static_cast<unsigned>(config.data.sequence_length) *
                                      static_cast<unsigned>(config.model.head_dim));
   EXPECT_LT(plan({.data = 8}).optimizer, plan({}).optimizer / 2);
+  const auto optimizer = [](const std::string& precision) {
+    return RankModel::plan(config_for({"llama", precision}, {}), 0).optimizer;
+  };
+  // 12, 8 and 4 bytes a parameter, and what the gradient's norm takes.
+  EXPECT_LT(optimizer("bf16_state"), optimizer("bf16") * 7 / 10);
+  EXPECT_LT(optimizer("bf16_lean"), optimizer("bf16") * 4 / 10);
   EXPECT_LT(plan({.recompute = true}).activations, plan({}).activations);
   EXPECT_GT(plan({.schedule = "gpipe"}).activations, plan({}).activations);
 }
