@@ -9,21 +9,31 @@
 
 namespace frugal {
 
+using PhiloxWords = std::array<std::uint32_t, 4>;
+
+inline constexpr int kPhiloxRounds = 10;
+inline constexpr std::uint32_t kPhiloxStep0 = 0x9E3779B9U, kPhiloxStep1 = 0xBB67AE85U;
+
+// One round; its keys are the round before's plus kPhiloxStep0 and kPhiloxStep1.
+constexpr PhiloxWords philox_round(const PhiloxWords& c, std::uint32_t k0, std::uint32_t k1) {
+  const std::uint64_t p0 = std::uint64_t{0xD2511F53U} * c[0];
+  const std::uint64_t p1 = std::uint64_t{0xCD9E8D57U} * c[2];
+  return {static_cast<std::uint32_t>(p1 >> 32) ^ c[1] ^ k0, static_cast<std::uint32_t>(p1),
+          static_cast<std::uint32_t>(p0 >> 32) ^ c[3] ^ k1, static_cast<std::uint32_t>(p0)};
+}
+
 // Four 32-bit words for (key, counter).
-constexpr std::array<std::uint32_t, 4> philox4x32(std::uint64_t key, std::uint64_t counter_low,
-                                                  std::uint64_t counter_high = 0) {
-  std::array<std::uint32_t, 4> c{
+constexpr PhiloxWords philox4x32(std::uint64_t key, std::uint64_t counter_low,
+                                 std::uint64_t counter_high = 0) {
+  PhiloxWords c{
       static_cast<std::uint32_t>(counter_low), static_cast<std::uint32_t>(counter_low >> 32),
       static_cast<std::uint32_t>(counter_high), static_cast<std::uint32_t>(counter_high >> 32)};
   auto k0 = static_cast<std::uint32_t>(key);
   auto k1 = static_cast<std::uint32_t>(key >> 32);
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t p0 = std::uint64_t{0xD2511F53U} * c[0];
-    const std::uint64_t p1 = std::uint64_t{0xCD9E8D57U} * c[2];
-    c = {static_cast<std::uint32_t>(p1 >> 32) ^ c[1] ^ k0, static_cast<std::uint32_t>(p1),
-         static_cast<std::uint32_t>(p0 >> 32) ^ c[3] ^ k1, static_cast<std::uint32_t>(p0)};
-    k0 += 0x9E3779B9U;
-    k1 += 0xBB67AE85U;
+  for (int round = 0; round < kPhiloxRounds; ++round) {
+    c = philox_round(c, k0, k1);
+    k0 += kPhiloxStep0;
+    k1 += kPhiloxStep1;
   }
   return c;
 }
@@ -52,7 +62,7 @@ inline float normal_at(std::uint64_t key, std::uint64_t index) {
 // hash of a name, ...). Every bit of all four counts.
 inline std::uint64_t rng_key(std::uint64_t seed, std::uint64_t purpose, std::uint64_t a = 0,
                              std::uint64_t b = 0) {
-  const auto join = [](const std::array<std::uint32_t, 4>& words) {
+  const auto join = [](const PhiloxWords& words) {
     return (static_cast<std::uint64_t>(words[0]) << 32) | words[1];
   };
   return join(philox4x32(join(philox4x32(seed, purpose)), a, b));

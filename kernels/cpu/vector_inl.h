@@ -81,17 +81,19 @@ Vec load(const T* from, First lanes) {
 HWY_INLINE void store(Vec v, float* to, All) {
   hn::StoreU(v, F32(), to);
 }
-// Rounds like BFloat16(float): to nearest, ties to even; NaN stays NaN.
-HWY_INLINE void store(Vec v, BFloat16* to, All) {
-  const hn::Rebind<std::uint16_t, F32> d16;
+// In the low 16 bits, rounded like BFloat16(float): to nearest, ties to even; NaN stays NaN.
+HWY_INLINE hn::Vec<hn::RebindToUnsigned<F32>> bfloat16_bits(Vec v) {
   const hn::RebindToUnsigned<F32> d32;
   const auto bits = hn::BitCast(d32, v);
   const auto high = hn::ShiftRight<16>(bits);
   const auto odd = hn::And(high, hn::Set(d32, 1));
   const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(d32, 0x7fff))));
   const auto quiet = hn::Or(high, hn::Set(d32, 0x40));
-  const auto result = hn::IfThenElse(hn::RebindMask(d32, hn::IsNaN(v)), quiet, rounded);
-  hn::StoreU(hn::TruncateTo(d16, result), d16, reinterpret_cast<std::uint16_t*>(to));
+  return hn::IfThenElse(hn::RebindMask(d32, hn::IsNaN(v)), quiet, rounded);
+}
+HWY_INLINE void store(Vec v, BFloat16* to, All) {
+  const hn::Rebind<std::uint16_t, F32> d16;
+  hn::StoreU(hn::TruncateTo(d16, bfloat16_bits(v)), d16, reinterpret_cast<std::uint16_t*>(to));
 }
 // Rounds like Float16(float), step by step as there.
 HWY_INLINE void store(Vec v, Float16* to, All) {

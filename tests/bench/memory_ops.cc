@@ -104,14 +104,22 @@ void add_rows(List& list, DType t) {
                                           .targets_C = x.ids(kRows, kVocabulary),
                                           .valid_columns = kVocabulary});
   });
-  const bool mixed = t != DType::kF32;
-  list.add("adamw_step", t, mixed ? 1 : 2, mixed ? 7 : 5, [=](Stream& s, Tensors& x) {
-    ops::adamw_step(s, {.weight_N = x(0, t),
-                        .master_N = mixed ? x(6, DType::kF32) : Tensor(),
-                        .m_N = x(7, DType::kF32),
-                        .v_N = x(8, DType::kF32),
-                        .grad_N = x(9, DType::kF32),
-                        .learning_rate = 1e-4F});
+}
+
+// All elements in one piece.
+void add_adamw(List& list, DType weight, DType state, bool master) {
+  const std::string name = std::string("adamw_step") +
+                           (state == DType::kBF16 ? "/state_bf16" : "") +
+                           (master || weight == DType::kF32 ? "" : "/no_master");
+  // The moments are two tensors read and written, of size_of(state) / 4 float32 each.
+  const int full_f32 = (master ? 3 : 1) + static_cast<int>(size_of(state));
+  list.add(name, weight, master ? 1 : 2, full_f32, [=](Stream& s, Tensors& x) {
+    const AdamwPiece piece{.weight_N = x(0, weight),
+                           .master_N = master ? x(6, DType::kF32) : Tensor(),
+                           .m_N = x(7, state),
+                           .v_N = x(8, state),
+                           .grad_N = x(9, DType::kF32)};
+    ops::adamw_step(s, {&piece, 1}, {.learning_rate = 1e-4F});
   });
 }
 
@@ -161,6 +169,10 @@ std::vector<MemoryOp> memory_ops() {
     add_norms(list, dtype);
     add_elementwise(list, dtype);
     add_rows(list, dtype);
+    for (const DType state : {DType::kF32, DType::kBF16}) {
+      add_adamw(list, dtype, state, dtype != DType::kF32);
+      if (dtype == DType::kBF16) add_adamw(list, dtype, state, false);
+    }
   }
   list.add("block_sum_squares", DType::kF32, 1, 0, [](Stream& s, Tensors& x) {
     ops::block_sum_squares(s, x(9, DType::kF32, {kCount / 4096}), x(1, DType::kF32, {kCount}),

@@ -120,6 +120,11 @@ class Identity(TestCase):
         self.assertEqual(["step-00000004", "step-00000008"], self.checkpoints())
         self.assertEqual(("failed", 4), self.state())
 
+    def test_another_format_of_the_optimizers_state_is_refused(self):
+        result = self.train("precision.compute=bf16", "precision.master=false", "precision.optimizer_state=bf16")
+        self.assert_fails(result, 4, "precision.master: checkpoint true, config false",
+                          "precision.optimizer_state: checkpoint fp32, config bf16")
+
     def test_changes_of_lanes_batch_precision_and_seed_are_refused(self):
         result = self.train("train.lanes=2", "batch.global_batch_size=4", "precision.compute=bf16", "seed=2")
         self.assert_fails(result, 4, "train.lanes: checkpoint 4, config 2", "batch.global_batch_size: checkpoint 8, config 4",

@@ -91,7 +91,9 @@ Config tiny_config(const std::string& family, const std::string& precision) {
   config.data.sequence_length = 8;
   config.data.document_mask = true;
   config.batch = {.micro_batch_size = 1, .global_batch_size = 24};
-  config.precision.compute = precision;
+  config.precision.compute = precision.substr(0, precision.find('_'));
+  config.precision.master = precision != "bf16_lean";
+  config.precision.optimizer_state = precision.find('_') == std::string::npos ? "fp32" : "bf16";
   config.precision.initial_loss_scale = 1 << 24;
   config.precision.loss_scale_window = 3;
   config.eval.batches = 5;  // no data-parallel size but 1 divides them

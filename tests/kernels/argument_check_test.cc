@@ -38,7 +38,8 @@ TEST_F(ArgumentChecks, PlanningAcceptsNullTensorsThatFit) {
   ops::embedding_forward(
       *plan_,
       {.out_TD = x_, .table_VD = null_tensor({3, 8}), .ids_T = null_tensor({6}, DType::kI32)});
-  ops::adamw_step(*plan_, {.weight_N = half_, .master_N = x_, .m_N = x_, .v_N = x_, .grad_N = x_});
+  const AdamwPiece piece{.weight_N = half_, .master_N = x_, .m_N = x_, .v_N = x_, .grad_N = x_};
+  ops::adamw_step(*plan_, {&piece, 1}, {});
 }
 
 TEST_F(ArgumentChecks, NullTensorsAreRefusedWhereOpsRun) {
@@ -139,12 +140,24 @@ TEST_F(ArgumentChecks, Elementwise) {
 }
 
 TEST_F(ArgumentChecks, Optimizer) {
-  expect_refused("adamw_step", "master_N", [&] {
-    ops::adamw_step(*plan_, {.weight_N = half_, .m_N = x_, .v_N = x_, .grad_N = x_});
-  });
-  expect_refused("adamw_step", "v_N", [&] {
-    ops::adamw_step(*plan_, {.weight_N = x_, .m_N = x_, .v_N = w_, .grad_N = x_});
-  });
+  const AdamwPiece fits{.weight_N = half_, .m_N = half_, .v_N = half_, .grad_N = x_};
+  const auto refuse = [&](const char* argument, const auto& change) {
+    std::vector<AdamwPiece> pieces{fits, fits};
+    change(pieces[1]);
+    expect_refused("adamw_step", argument, [&] { ops::adamw_step(*plan_, pieces, {}); });
+    pieces.erase(pieces.begin());
+    if (argument != std::string("master_N")) return;
+    ops::adamw_step(*plan_, pieces, {});  // pieces need only be alike
+  };
+  refuse("master_N", [&](AdamwPiece& piece) { piece.master_N = x_; });
+  refuse("weight_N", [&](AdamwPiece& piece) { piece.weight_N = x_; });
+  refuse("m_N", [&](AdamwPiece& piece) { piece.m_N = x_; });
+  refuse("v_N", [&](AdamwPiece& piece) { piece.v_N = x_; });
+  refuse("grad_N", [&](AdamwPiece& piece) { piece.grad_N = w_; });
+  refuse("element 4", [&](AdamwPiece& piece) { piece.begin = 4; });
+  AdamwPiece lone = fits;
+  lone.weight_N = null_tensor({6, 8}, DType::kF16);
+  expect_refused("adamw_step", "needs master_N", [&] { ops::adamw_step(*plan_, {&lone, 1}, {}); });
   expect_refused("block_sum_squares", "out_B", [&] { ops::block_sum_squares(*plan_, w_, x_, 4); });
 }
 

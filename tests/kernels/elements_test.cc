@@ -95,28 +95,37 @@ TEST_P(Elements, DoNotDependOnTheCut) {
   }
 }
 
-// ZeRO cuts parameters anywhere: a piece's update must have the bits of the whole's, in all state.
+// ZeRO cuts parameters: a piece's update must have the bits of the whole's, in all state. Where it
+// is rounded by chance, pieces begin at multiples of eight.
 TEST_P(Elements, AdamwDoesNotDependOnTheCut) {
+  const auto run = [&](const std::vector<std::int64_t>& cuts, bool with_master, DType state) {
+    const Owned master = random_tensor({kCount}, DType::kF32, 1), weight = random(1),
+                m = random_tensor({kCount}, state, 4, 0.1F),
+                v = random_tensor({kCount}, state, 5, 0.1F, 1.0F),
+                grad = random_tensor({kCount}, DType::kF32, 2);
+    std::vector<AdamwPiece> pieces;
+    for (std::size_t c = 0; c + 1 < cuts.size(); ++c) {
+      const auto piece = [&](const Owned& t) { return t.get().slice(cuts[c], cuts[c + 1]); };
+      pieces.push_back({.weight_N = piece(weight),
+                        .master_N = with_master ? piece(master) : Tensor{},
+                        .m_N = piece(m),
+                        .v_N = piece(v),
+                        .grad_N = piece(grad),
+                        .weight_decay = 0.1F,
+                        .rounding_key = 9,
+                        .begin = cuts[c] / 8 * 8});
+    }
+    ops::adamw_step(*stream_, pieces, {.grad_scale = 0.7F, .learning_rate = 0.1F});
+    return std::vector{weight.bits(), master.bits(), m.bits(), v.bits()};
+  };
   for_each_cpu_target([&] {
-    const auto run = [&](const std::vector<std::int64_t>& cuts) {
-      const Owned master = random_tensor({kCount}, DType::kF32, 1), weight = random(1),
-                  m = random_tensor({kCount}, DType::kF32, 4, 0.1F),
-                  v = random_tensor({kCount}, DType::kF32, 5, 0.1F, 1.0F),
-                  grad = random_tensor({kCount}, DType::kF32, 2);
-      for (std::size_t c = 0; c + 1 < cuts.size(); ++c) {
-        const auto piece = [&](const Owned& t) { return t.get().slice(cuts[c], cuts[c + 1]); };
-        ops::adamw_step(*stream_, {.weight_N = piece(weight),
-                                   .master_N = GetParam() == DType::kF32 ? Tensor{} : piece(master),
-                                   .m_N = piece(m),
-                                   .v_N = piece(v),
-                                   .grad_N = piece(grad),
-                                   .grad_scale = 0.7F,
-                                   .learning_rate = 0.1F,
-                                   .weight_decay = 0.1F});
-      }
-      return std::vector{weight.bits(), master.bits(), m.bits(), v.bits()};
-    };
-    EXPECT_EQ(run({0, kCount}), run({0, 1, 17, 1000, 4096, kCount}));
+    const bool has_master = GetParam() != DType::kF32;
+    EXPECT_EQ(run({0, kCount}, has_master, DType::kF32),
+              run({0, 1, 17, 1000, 4096, kCount}, has_master, DType::kF32));
+    const std::vector<std::int64_t> at_groups{0, 8, 24, 520, 1000, 1016, 4096, kCount};
+    EXPECT_EQ(run({0, kCount}, has_master, DType::kBF16), run(at_groups, has_master, DType::kBF16));
+    if (GetParam() != DType::kBF16) return;
+    EXPECT_EQ(run({0, kCount}, false, DType::kBF16), run(at_groups, false, DType::kBF16));
   });
 }
 

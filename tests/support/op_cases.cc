@@ -353,28 +353,95 @@ void add_sums(std::vector<OpCase>& cases, DType dtype) {
                    tolerance(dtype, 1000, 4.0)});
 }
 
-void add_adamw(std::vector<OpCase>& cases, DType dtype, std::int64_t count) {
+// How AdamW keeps a weight and its state.
+struct AdamwFormat {
+  DType weight, state;
+  bool master;
+};
+std::string describe(const AdamwFormat& format) {
+  return concat(name_of(format.weight), format.master ? " with master" : "", ", state ",
+                name_of(format.state));
+}
+
+// Cuts into more pieces than one launch takes, each larger than the one before, as if others lay
+// between them; few elements into two pieces of which the second is not aligned.
+std::vector<AdamwPiece> adamw_pieces(std::int64_t count, const Owned& weight, const Owned* master,
+                                     const Owned& m, const Owned& v, const Owned& grad) {
+  std::vector<AdamwPiece> pieces;
+  std::int64_t begin = 0;
+  while (begin < count) {
+    const auto index = static_cast<std::int64_t>(pieces.size());
+    const std::int64_t size = count < 100 ? count / 2 + index : 8 * index;
+    const std::int64_t end = index < 70 ? std::min(count, begin + size) : count;
+    pieces.push_back({.weight_N = weight.get().slice(begin, end),
+                      .master_N = master != nullptr ? master->get().slice(begin, end) : Tensor{},
+                      .m_N = m.get().slice(begin, end),
+                      .v_N = v.get().slice(begin, end),
+                      .grad_N = ConstTensor(grad).slice(begin, end),
+                      .weight_decay = index % 2 == 0 ? 0.25F : 0.5F,
+                      .rounding_key = 0x123456789abcdefULL + static_cast<std::uint64_t>(index / 3),
+                      .begin = index % 3 * ((std::int64_t{1} << 36) + 8)});
+    begin = end;
+  }
+  return pieces;
+}
+
+void add_adamw(std::vector<OpCase>& cases, const AdamwFormat& format, std::int64_t count) {
   cases.push_back(
-      {concat("adamw ", count, " ", name_of(dtype)),
+      {concat("adamw ", count, " ", describe(format)),
        [=](const OpTable& table, Stream& stream) {
          Owned master = random_tensor({count}, DType::kF32, 1),
-               weight = random_tensor({count}, dtype, 1);
-         Owned m = random_tensor({count}, DType::kF32, 2, 0.1F), v = zeros({count}, DType::kF32);
+               weight = random_tensor({count}, format.weight, 1);
+         Owned m = random_tensor({count}, format.state, 2, 0.1F), v = zeros({count}, format.state);
          for (std::int64_t i = 0; i < count; ++i) v.set(i, m.at(i) * m.at(i));
          const Owned grad = random_tensor({count}, DType::kF32, 3);
-         table.adamw_step(stream, {.weight_N = weight,
-                                   .master_N = dtype == DType::kF32 ? Tensor{} : Tensor(master),
-                                   .m_N = m,
-                                   .v_N = v,
-                                   .grad_N = grad,
-                                   .grad_scale = 0.5F,
-                                   .learning_rate = 0.01F,
-                                   .weight_decay = 0.1F,
-                                   .bias_correction1 = 0.19F,
-                                   .bias_correction2 = 0.0975F});
+         table.adamw_step(
+             stream, adamw_pieces(count, weight, format.master ? &master : nullptr, m, v, grad),
+             {.grad_scale = 0.5F,
+              .learning_rate = 0.01F,
+              .bias_correction1 = 0.19F,
+              .bias_correction2 = 0.0975F});
          return outputs(std::move(weight), std::move(master), std::move(m), std::move(v));
        },
-       tolerance(dtype, 16, 4.0)});
+       tolerance(format.state == DType::kBF16 ? DType::kBF16 : format.weight, 16, 4.0)});
+}
+
+// Numbers of so few bits that float32 is exact, and rounding to bfloat16 is not: the reference's
+// bits. Weights move by decay alone (no gradient yet), or moments alone (no learning rate).
+void add_adamw_rounding(std::vector<OpCase>& cases, const AdamwFormat& format, bool weights) {
+  cases.push_back(
+      {concat("adamw rounding ", weights ? "weights, " : "moments, ", describe(format)),
+       [=](const OpTable& table, Stream& stream) {
+         constexpr std::int64_t kCount = 6003;
+         Owned master({kCount}, DType::kF32), weight({kCount}, format.weight);
+         Owned m({kCount}, format.state), v({kCount}, format.state), grad({kCount}, DType::kF32);
+         for (std::int64_t i = 0; i < kCount; ++i) {
+           const auto at = [&](std::int64_t by) { return static_cast<float>(i * by % 128 - 64); };
+           master.set(i, at(5) / 64.0F);
+           weight.set(i, master.at(i));
+           m.set(i, weights ? 0.0F : at(3) / 64.0F);
+           v.set(i, 1.0F + (at(7) + 64.0F) / 128.0F);
+           grad.set(i, weights ? 0.0F : static_cast<float>(i % 15 - 7) / 4.0F);
+         }
+         table.adamw_step(
+             stream, adamw_pieces(kCount, weight, format.master ? &master : nullptr, m, v, grad),
+             {.learning_rate = weights ? 0.015625F : 0.0F, .beta1 = 0.75F, .beta2 = 0.625F});
+         return outputs(std::move(weight), std::move(master), std::move(m), std::move(v));
+       },
+       Tolerance{}});
+}
+
+void add_adamw_formats(std::vector<OpCase>& cases) {
+  for (const DType state : {DType::kF32, DType::kBF16}) {
+    for (const AdamwFormat& format :
+         {AdamwFormat{DType::kF32, state, false}, AdamwFormat{DType::kBF16, state, true},
+          AdamwFormat{DType::kBF16, state, false}, AdamwFormat{DType::kF16, state, true}}) {
+      for (const std::int64_t count : {0, 1, 13}) add_adamw(cases, format, count);
+      add_adamw(cases, format, state == DType::kF32 ? 40001 : 20003);
+      add_adamw_rounding(cases, format, true);
+      add_adamw_rounding(cases, format, false);
+    }
+  }
 }
 
 }  // namespace
@@ -409,12 +476,10 @@ std::vector<OpCase> op_cases() {
     add_embedding(cases, dtype, 0, 4);
     for (const std::int64_t valid : {40, 37, 0}) add_cross_entropy(cases, 40, valid, dtype);
     add_cross_entropy(cases, 5003, 5000, dtype);
-    for (const std::int64_t count : {0, 1, 13, 40001}) {
-      add_elementwise(cases, dtype, count);
-      add_adamw(cases, dtype, count);
-    }
+    for (const std::int64_t count : {0, 1, 13, 40001}) add_elementwise(cases, dtype, count);
     add_sums(cases, dtype);
   }
+  add_adamw_formats(cases);
   return cases;
 }
 

@@ -74,9 +74,11 @@ struct ParallelismConfig {
 };
 
 struct PrecisionConfig {
-  // bf16 | fp16 | fp32; float32 gradients, master weights and optimizer state in all.
+  // bf16 | fp16 | fp32; float32 gradients in all.
   std::string compute = "bf16";
-  bool tf32 = false;  // fp32: products of TensorFloat-32 where the device has them
+  bool tf32 = false;   // fp32: products of TensorFloat-32 where the device has them
+  bool master = true;  // float32 master weights beside those in 16 bits
+  std::string optimizer_state = "fp32";  // fp32 | bf16
   // fp16; the scale that the loss's gradient is multiplied by: at first, a power of two, and
   // updates without overflow after which it doubles. An overflow halves it.
   int initial_loss_scale = 65536;

@@ -14,7 +14,7 @@ struct Group {
   std::string_view names;  // between spaces
 };
 
-constexpr std::array<Group, 73> kGroups{{
+constexpr std::array<Group, 75> kGroups{{
     {"did you mean 'run.name'?", " run_name experiment_name exp_name job_name wandb_run_name "},
     {"did you mean 'run.dir'?",
      " output_dir out_dir save_dir dump_folder checkpoint_dir checkpoints_path save "},
@@ -88,6 +88,11 @@ constexpr std::array<Group, 73> kGroups{{
     {"did you mean 'precision.compute'?",
      " bf16 fp16 fp32 bfloat16 float16 torch_dtype dtype mixed_precision"
      " mixed_precision_param precision compute_dtype "},
+    {"did you mean 'precision.master'?",
+     " master_weights use_master_weights fp32_master_weights main_params_dtype "},
+    {"did you mean 'precision.optimizer_state'?",
+     " exp_avg_dtype exp_avg_sq_dtype optimizer_dtype optim_dtype state_dtype"
+     " use_precision_aware_optimizer opt_m_dtype opt_v_dtype "},
     {"did you mean 'precision.initial_loss_scale'?",
      " loss_scale init_scale initial_scale initial_scale_power init_loss_scale"
      " dynamic_loss_scale "},

@@ -282,6 +282,11 @@ class Resolver {
   }
 
   void precision() {
+    if (!c_.precision.master && c_.precision.compute != "bf16") {
+      complain({"precision.master", "precision.compute"},
+               "precision.master false needs precision.compute bf16: fp32 weights are their own "
+               "master, and fp16 has too few numbers near 0 to do without");
+    }
     const int scale = c_.precision.initial_loss_scale;
     if (is_power_of_two(scale)) return;
     const auto below = std::bit_floor(static_cast<unsigned>(scale));

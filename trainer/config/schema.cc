@@ -137,9 +137,8 @@ const std::vector<Key> kKeys{
      "micro-batch of all stages before it. The first call of a group has ten times as long."},
 
     {"precision", "compute", FRUGAL_KEY(precision.compute), one_of({"bf16", "fp16", "fp32"}),
-     "Number format of weights and activations in the layers; weight gradients, master weights and "
-     "optimizer state are float32 in all. fp16 is for GPUs without bf16 (T4, RTX 20xx) and scales "
-     "the loss."},
+     "Number format of weights and activations in the layers; weight gradients are float32 in all. "
+     "fp16 is for GPUs without bf16 (T4, RTX 20xx) and scales the loss."},
     {"precision",
      "tf32",
      FRUGAL_KEY(precision.tf32),
@@ -147,6 +146,16 @@ const std::vector<Key> kKeys{
      "fp32: rounds the factors of products to 10 bits of fraction on GPUs since Ampere, which "
      "multiply those several times as "
      "fast. Elsewhere it changes nothing."},
+    {"precision",
+     "master",
+     FRUGAL_KEY(precision.master),
+     {},
+     "Float32 weights that the optimizer updates, beside those in 16 bits: 4 bytes a parameter. "
+     "false, only for bf16: it updates those themselves, rounding up or down by chance."},
+    {"precision", "optimizer_state", FRUGAL_KEY(precision.optimizer_state),
+     one_of({"fp32", "bf16"}),
+     "Number format of the optimizer's moments: 8 or 4 bytes a parameter. bf16 rounds up or down "
+     "by chance."},
     {"precision", "initial_loss_scale", FRUGAL_KEY(precision.initial_loss_scale), from(1, 1 << 30),
      "fp16: what the loss's gradient is multiplied by at first, a power of two. An overflow skips "
      "the update and halves it; below 1 the run has diverged."},

@@ -72,8 +72,12 @@ void agreed(ProcessGroup& world, const std::function<void()>& work) {
 // Throws, field by field, when the run is another one.
 void check_identity(const CheckpointReader& reader, const Config& config,
                     const CheckpointFacts& facts) {
-  const auto differences = identity_differences(
-      reader.info().identity, run_identity(config, facts.tokenizer_digest, facts.data_digest));
+  auto saved = reader.info().identity;
+  // What runs did before these keys.
+  saved.try_emplace("precision.master", "true");
+  saved.try_emplace("precision.optimizer_state", "fp32");
+  const auto differences =
+      identity_differences(saved, run_identity(config, facts.tokenizer_digest, facts.data_digest));
   if (differences.empty()) return;
   std::string text;
   for (const std::string& line : differences) text += "\n  " + line;

@@ -156,11 +156,17 @@ void RankModel::make_optimizer(const ModelDimensions& dims) {
                             config_.parallelism.zero_stage == 0);
   std::vector<OptimizerPiece> updated;
   for (const ShardPiece& piece : pieces_) {
+    const ParamSpec& spec = params_.entry(piece.param).spec;
+    // Tensor-parallel parts have random numbers of their own; what all of them hold has the same.
+    const std::string part = concat(spec.name, "@", spec.offset[0], ",", spec.offset[1]);
     updated.push_back({.weight_N = piece_weight(params_, piece),
                        .grad_N = piece_grad(params_, piece),
-                       .decay = params_.entry(piece.param).spec.decay});
+                       .decay = spec.decay,
+                       .id = hash_of(part),
+                       .begin = piece.begin});
   }
-  optimizer_ = std::make_unique<AdamW>(config_.optimizer, std::move(updated), memory_.optimizer);
+  optimizer_ = std::make_unique<AdamW>(config_.optimizer, config_.precision, config_.seed,
+                                       std::move(updated), memory_.optimizer);
   grad_norm_ = std::make_unique<GradNorm>(norm_layout(dims, pieces_), mesh_, memory_.optimizer,
                                           memory_.host);
 }

@@ -91,7 +91,7 @@ class RankModel {
   std::vector<std::vector<float>> next_token_logits(
       std::span<const std::vector<std::int32_t>> sequences);
 
-  // Optimizer state and float32 weights, which lie on the device, as runs of the global tensors
+  // Optimizer state and master weights, which lie on the device, as runs of the global tensors
   // "KIND/PARAMETER", kind being master, exp_avg or exp_avg_sq. saved: what this rank writes to a
   // checkpoint; over all ranks every element once. Otherwise: what it must read from one, before
   // restored().

@@ -30,12 +30,14 @@ std::map<std::string, std::string> flat_config(const std::string& yaml) {
 std::map<std::string, std::string> run_identity(const Config& config,
                                                 const std::string& tokenizer_digest,
                                                 const std::string& data_digest) {
-  constexpr std::array<std::string_view, 6> kFixed{"seed",
+  constexpr std::array<std::string_view, 8> kFixed{"seed",
                                                    "batch.micro_batch_size",
                                                    "batch.global_batch_size",
                                                    "data.sequence_length",
                                                    "data.document_mask",
-                                                   "precision.compute"};
+                                                   "precision.compute",
+                                                   "precision.master",
+                                                   "precision.optimizer_state"};
   std::map<std::string, std::string> out;
   for (const auto& [key, value] : flat_config(dump_config(config))) {
     const bool fixed = std::ranges::find(kFixed, key) != kFixed.end();

@@ -8,14 +8,13 @@ namespace {
 
 constexpr std::uint64_t kInitPurpose = 1;  // rng_key: initial weights
 
-// FNV-1a: a parameter's key depends on its name alone.
+}  // namespace
+
 std::uint64_t hash_of(std::string_view name) {
   std::uint64_t hash = 14695981039346656037ULL;
   for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
   return hash;
 }
-
-}  // namespace
 
 int ParamStore::bucket_for(const ParamSpec& spec) {
   int* open = spec.sharded ? &open_sharded_ : &open_replicated_;

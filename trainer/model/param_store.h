@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernels/core/arena.h"
@@ -17,6 +18,9 @@ inline constexpr std::int64_t kParamBlock = 4096;  // elements
 // A bucket is closed when it has this many: large enough for bandwidth, small enough to overlap
 // with the rest of backward.
 inline constexpr std::int64_t kBucketBlocks = 1024;  // 16 MiB of float32
+
+// FNV-1a: random numbers of a parameter depend on its name alone.
+std::uint64_t hash_of(std::string_view name);
 
 // Parameters that are reduced and gathered together: [blocks, kParamBlock], contiguous in weights
 // and gradients.

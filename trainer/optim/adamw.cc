@@ -2,60 +2,70 @@
 
 #include <cmath>
 
+#include "kernels/core/rng.h"
 #include "kernels/ops/elementwise.h"
-#include "kernels/ops/optimizer.h"
 
 namespace frugal {
+namespace {
 
-AdamW::AdamW(const OptimizerConfig& config, std::vector<OptimizerPiece> pieces, Arena& arena)
-    : config_(config), pieces_(std::move(pieces)) {
+constexpr std::uint64_t kRoundingPurpose = 4;  // rng_key: stochastic rounding
+
+}  // namespace
+
+AdamW::AdamW(const OptimizerConfig& config, const PrecisionConfig& precision, std::uint64_t seed,
+             std::vector<OptimizerPiece> pieces, Arena& arena)
+    : config_(config), seed_(seed), pieces_(std::move(pieces)) {
+  const DType state = precision.optimizer_state == "bf16" ? DType::kBF16 : DType::kF32;
   for (const OptimizerPiece& piece : pieces_) {
     const Shape shape = piece.weight_N.shape;
-    const bool own_master = piece.weight_N.dtype != DType::kF32;
-    master_.push_back(own_master ? arena.allocate("master weights", shape, DType::kF32)
-                                 : piece.weight_N);
-    exp_avg_.push_back(arena.allocate("exp_avg", shape, DType::kF32));
-    exp_avg_sq_.push_back(arena.allocate("exp_avg_sq", shape, DType::kF32));
+    AdamwPiece& updated = updated_.emplace_back();
+    updated.weight_N = piece.weight_N;
+    if (precision.master && piece.weight_N.dtype != DType::kF32)
+      updated.master_N = arena.allocate("master weights", shape, DType::kF32);
+    updated.m_N = arena.allocate("exp_avg", shape, state);
+    updated.v_N = arena.allocate("exp_avg_sq", shape, state);
+    updated.grad_N = piece.grad_N;
+    updated.weight_decay = piece.decay ? static_cast<float>(config_.weight_decay) : 0.0F;
+    updated.begin = piece.begin;
   }
 }
 
 void AdamW::step(const StepScalars& scalars, Stream& stream) {
   const auto step = static_cast<double>(scalars.step);
-  AdamwArgs args;
-  args.grad_scale = scalars.grad_scale;
-  args.learning_rate = scalars.learning_rate;
-  args.beta1 = static_cast<float>(config_.beta1);
-  args.beta2 = static_cast<float>(config_.beta2);
-  args.eps = static_cast<float>(config_.eps);
-  args.bias_correction1 = static_cast<float>(1.0 - std::pow(config_.beta1, step));
-  args.bias_correction2 = static_cast<float>(1.0 - std::pow(config_.beta2, step));
   for (std::size_t i = 0; i < pieces_.size(); ++i) {
-    args.weight_N = pieces_[i].weight_N;
-    args.master_N = pieces_[i].weight_N.dtype == DType::kF32 ? Tensor{} : master_[i];
-    args.m_N = exp_avg_[i];
-    args.v_N = exp_avg_sq_[i];
-    args.grad_N = pieces_[i].grad_N;
-    args.weight_decay = pieces_[i].decay ? static_cast<float>(config_.weight_decay) : 0.0F;
-    ops::adamw_step(stream, args);
+    updated_[i].rounding_key =
+        rng_key(seed_, kRoundingPurpose, pieces_[i].id, static_cast<std::uint64_t>(scalars.step));
   }
+  ops::adamw_step(stream, updated_,
+                  {.grad_scale = scalars.grad_scale,
+                   .learning_rate = scalars.learning_rate,
+                   .beta1 = static_cast<float>(config_.beta1),
+                   .beta2 = static_cast<float>(config_.beta2),
+                   .eps = static_cast<float>(config_.eps),
+                   .bias_correction1 = static_cast<float>(1.0 - std::pow(config_.beta1, step)),
+                   .bias_correction2 = static_cast<float>(1.0 - std::pow(config_.beta2, step))});
 }
 
 void AdamW::state_from_weights(Stream& stream) {
-  for (std::size_t i = 0; i < pieces_.size(); ++i) {
-    if (pieces_[i].weight_N.dtype != DType::kF32)
-      ops::cast(stream, master_[i], pieces_[i].weight_N);
+  for (const AdamwPiece& piece : updated_) {
+    if (given(piece.master_N)) ops::cast(stream, piece.master_N, piece.weight_N);
   }
 }
 
 void AdamW::weights_from_state(Stream& stream) {
-  for (std::size_t i = 0; i < pieces_.size(); ++i) {
-    if (pieces_[i].weight_N.dtype != DType::kF32)
-      ops::cast(stream, pieces_[i].weight_N, master_[i]);
+  for (const AdamwPiece& piece : updated_) {
+    if (given(piece.master_N)) ops::cast(stream, piece.weight_N, piece.master_N);
   }
 }
 
 std::vector<OptimizerState> AdamW::state() const {
-  return {{"master", master_}, {"exp_avg", exp_avg_}, {"exp_avg_sq", exp_avg_sq_}};
+  std::vector<OptimizerState> out{{"master", {}}, {"exp_avg", {}}, {"exp_avg_sq", {}}};
+  for (const AdamwPiece& piece : updated_) {
+    out[0].pieces.push_back(given(piece.master_N) ? piece.master_N : piece.weight_N);
+    out[1].pieces.push_back(piece.m_N);
+    out[2].pieces.push_back(piece.v_N);
+  }
+  return out;
 }
 
 }  // namespace frugal

@@ -1,10 +1,13 @@
-// AdamW with decoupled decay (Loshchilov and Hutter, arXiv 1711.05101), float32 state, float32
-// master weights.
+// AdamW with decoupled decay (Loshchilov and Hutter, arXiv 1711.05101). State in float32 or
+// bfloat16, weights with or without a float32 master: precision.optimizer_state and
+// precision.master.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "kernels/core/arena.h"
+#include "kernels/ops/optimizer.h"
 #include "trainer/config/config.h"
 #include "trainer/optim/optimizer.h"
 
@@ -12,9 +15,10 @@ namespace frugal {
 
 class AdamW final : public Optimizer {
  public:
-  // Takes the state of all pieces from the arena: 8 bytes an element, 12 when the weights are not
-  // float32.
-  AdamW(const OptimizerConfig& config, std::vector<OptimizerPiece> pieces, Arena& arena);
+  // Takes the state of all pieces from the arena: two moments of 4 or 2 bytes an element, and 4 of
+  // a master. seed: of stochastic rounding.
+  AdamW(const OptimizerConfig& config, const PrecisionConfig& precision, std::uint64_t seed,
+        std::vector<OptimizerPiece> pieces, Arena& arena);
 
   void step(const StepScalars& scalars, Stream& stream) override;
   void state_from_weights(Stream& stream) override;
@@ -23,8 +27,9 @@ class AdamW final : public Optimizer {
 
  private:
   OptimizerConfig config_;
+  std::uint64_t seed_;
   std::vector<OptimizerPiece> pieces_;
-  std::vector<Tensor> master_, exp_avg_, exp_avg_sq_;
+  std::vector<AdamwPiece> updated_;  // the same, as the op takes them
 };
 
 }  // namespace frugal

@@ -22,12 +22,16 @@ struct OptimizerPiece {
   Tensor weight_N;     // compute dtype
   ConstTensor grad_N;  // f32
   bool decay = false;
+  // Of random numbers: what names the tensor that the piece is cut from, and where in it the piece
+  // begins; the same on every layout.
+  std::uint64_t id = 0;
+  std::int64_t begin = 0;
 };
 
 // One kind of state of every piece, in the order of the pieces.
 struct OptimizerState {
-  std::string name;            // "master", "exp_avg", ...
-  std::vector<Tensor> pieces;  // f32
+  std::string name;  // "master", "exp_avg", ...
+  std::vector<Tensor> pieces;
 };
 
 class Optimizer {
@@ -39,8 +43,8 @@ class Optimizer {
   // checkpoint was read into it).
   virtual void state_from_weights(Stream& stream) = 0;
   virtual void weights_from_state(Stream& stream) = 0;
-  // For checkpoints. Includes the float32 weights under "master", which are the weights themselves
-  // in a float32 run.
+  // For checkpoints. Includes what weights are made of under "master": the weights themselves in a
+  // float32 run and in one without master weights.
   virtual std::vector<OptimizerState> state() const = 0;
 };
 

@@ -112,6 +112,7 @@ T shuffle(unsigned mask, T value, int source_lane) {
 #define __device__
 #define __host__
 #define __forceinline__ inline
+#define __grid_constant__
 #define __launch_bounds__(...)
 
 #define threadIdx (::frugal::emulation::position().thread)

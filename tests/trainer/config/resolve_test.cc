@@ -176,6 +176,11 @@ TEST(Resolve, LanesStepsAndReportsThatDoNotFit) {
        {"scheduler.name=wsd", "scheduler.decay_steps=60", "scheduler.warmup_steps=60"},
        "are together more than train.steps 100"},
       {1,
+       {"precision.compute=fp16", "precision.master=false"},
+       "precision.master false needs precision.compute bf16: fp32 weights are their own master, "
+       "and fp16 has too few numbers near 0 to do without"},
+      {1, {"precision.compute=fp32", "precision.master=false"}, "needs precision.compute bf16"},
+      {1,
        {"precision.initial_loss_scale=1000"},
        "precision.initial_loss_scale 1000 is not a power of two; nearest: 512 or 1024"},
       {1, {"scheduler.min_lr=0.1"}, "scheduler.min_lr is above optimizer.learning_rate"},
