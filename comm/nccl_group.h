@@ -24,7 +24,8 @@ struct NcclOptions {
 // A failure ends this rank's communicators, here and in groups split from it, and becomes an
 // Error(kCommunication) of the streams that they work on; it names collective and peers. A rank
 // that cannot be woken so ends its process with exit code 6.
-std::unique_ptr<ProcessGroup> make_nccl_group(std::shared_ptr<ProcessGroup> host, Device device,
-                                              const NcclOptions& options, std::string& reason);
+std::unique_ptr<ProcessGroup> make_nccl_group(const std::shared_ptr<ProcessGroup>& host,
+                                              Device device, const NcclOptions& options,
+                                              std::string& reason);
 
 }  // namespace frugal

@@ -112,8 +112,7 @@ std::string Communicator::name_call(const std::vector<PeerTransfer>& transfers,
     peers.push_back(members_.world_ranks[static_cast<std::size_t>(t.peer)]);
   }
   std::ranges::sort(peers);
-  const auto [end, last] = std::ranges::unique(peers);
-  peers.erase(end, last);
+  peers.erase(std::unique(peers.begin(), peers.end()), peers.end());
   std::string out = concat(what, " (call ", calls_, " of its group) with rank");
   if (peers.size() > 1) out += "s";
   for (std::size_t i = 0; i < peers.size(); ++i) {

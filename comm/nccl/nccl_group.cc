@@ -90,8 +90,9 @@ std::string complaint(const NcclOptions& options, NcclLibrary& library, std::str
 
 }  // namespace
 
-std::unique_ptr<ProcessGroup> make_nccl_group(std::shared_ptr<ProcessGroup> host, Device device,
-                                              const NcclOptions& options, std::string& reason) {
+std::unique_ptr<ProcessGroup> make_nccl_group(const std::shared_ptr<ProcessGroup>& host,
+                                              Device device, const NcclOptions& options,
+                                              std::string& reason) {
   NcclRank rank{.library = {}, .watchdog = nullptr, .device = device};
   std::string version;
   reason = first_complaint(*host, complaint(options, rank.library, version));

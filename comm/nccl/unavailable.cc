@@ -3,7 +3,7 @@
 
 namespace frugal {
 
-std::unique_ptr<ProcessGroup> make_nccl_group(std::shared_ptr<ProcessGroup>, Device,
+std::unique_ptr<ProcessGroup> make_nccl_group(const std::shared_ptr<ProcessGroup>&, Device,
                                               const NcclOptions&, std::string& reason) {
   reason = "this binary was built without NCCL";
   return nullptr;

@@ -24,8 +24,8 @@ struct Product {
   DType in = DType::kF32, out = DType::kF32;
   std::int64_t m = 0, n = 0, k = 0;  // out is [m, n], the inner dimension k
   bool transpose_a = false, transpose_b = false, accumulate = false, bias = false, tf32 = false;
-  int alignment = 16;  // bytes that divide every address, at most 16
-  auto operator<=>(const Product&) const = default;
+  int alignment = 16;                                // bytes that divide every address, at most 16
+  auto operator<=>(const Product&) const = default;  // NOLINT(modernize-use-nullptr)
 };
 // alignment: 16 where the tensors have no memory.
 Product product_of(const MatmulArgs& args);

@@ -61,7 +61,8 @@ class Bench {
     }
     std::ranges::sort(rates);
     const auto at = [&](double q) {
-      return rates[static_cast<std::size_t>(q * static_cast<double>(rates.size() - 1) + 0.5)];
+      return rates[static_cast<std::size_t>(
+          std::lround(q * static_cast<double>(rates.size() - 1)))];
     };
     return {at(0.5), at(0.1), at(0.9)};
   }

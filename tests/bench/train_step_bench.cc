@@ -4,6 +4,7 @@
 // --json one JSON object instead.
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -165,7 +166,8 @@ void run(const Options& options, std::unique_ptr<ProcessGroup> group) {
   }
   std::ranges::sort(seconds);
   const auto quantile = [&](double q) {
-    return seconds[static_cast<std::size_t>(q * static_cast<double>(seconds.size() - 1) + 0.5)];
+    return seconds[static_cast<std::size_t>(
+        std::lround(q * static_cast<double>(seconds.size() - 1)))];
   };
   const double rate = options.sequences * options.length / quantile(0.5);
   if (!options.json) {

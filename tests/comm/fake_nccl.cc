@@ -174,7 +174,7 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* out, int size, ncclUniqueId id, 
     const std::lock_guard own(team->mutex);
     team->size = size;
     if (++team->joined > size) return ncclInvalidArgument;
-    comm->member = std::make_shared<Member>(team, rank);
+    comm->member = std::make_shared<Member>(Member{.team = team, .rank = rank});
   }
   comm->state = ncclInProgress;
   ++faults.communicators;

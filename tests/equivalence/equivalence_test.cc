@@ -85,7 +85,7 @@ class CheckpointRoot {
 
 // The covering table; in float16 and by chance four of its rows, which have every value once.
 std::vector<Layout> table_for(const Variant& variant) {
-  const std::vector<Layout> all = covering_layouts();
+  std::vector<Layout> all = covering_layouts();
   if (variant.precision == "fp32" || variant.precision == "bf16" || full_test()) return all;
   return {all[0], all[6], all[11], all[13]};
 }

@@ -47,7 +47,8 @@ void mma_16x8x16(float (&d)[4], const MmaOperands& own) {
     }
     for (int half = 0; half < 2; ++half) {
       for (int index = 0; index < 2; ++index) {
-        const auto k = static_cast<std::size_t>(2 * other + 8 * half + index);
+        const std::size_t k = 2 * static_cast<std::size_t>(other) +
+                              8 * static_cast<std::size_t>(half) + static_cast<std::size_t>(index);
         for (std::size_t i = 0; i < 2; ++i) {
           a[i][k] = element_of<T>(from_row.a[i + 2 * static_cast<std::size_t>(half)], index);
           b[k][i] = element_of<T>(from_column[i].b[static_cast<std::size_t>(half)], index);
