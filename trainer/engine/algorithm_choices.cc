@@ -1,11 +1,11 @@
 #include "trainer/engine/algorithm_choices.h"
 
 #include <filesystem>
-#include <fstream>
 #include <sstream>
 
 #include "kernels/ops/product.h"
 #include "trainer/checkpoint/agreement.h"
+#include "trainer/data/files.h"
 #include "trainer/engine/rank_model.h"
 #include "trainer/metrics/replace_file.h"
 
@@ -28,20 +28,14 @@ void add(AlgorithmChoices& choices, const std::string& text) {
   }
 }
 
-std::string read_if_there(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file && std::filesystem::exists(path)) fail(ErrorKind::kData, path, ": cannot be read");
-  std::ostringstream text;
-  text << file.rdbuf();
-  return std::move(text).str();
-}
-
 }  // namespace
 
 void choose_algorithms_once(const Config& config, ProcessGroup& world, Device device,
                             const std::string& path) {
   if (on_host(device)) return;
-  const std::string before = broadcast_text(world, world.rank() == 0 ? read_if_there(path) : "");
+  std::string before;
+  if (world.rank() == 0 && std::filesystem::exists(path)) before = MappedFile(path).text();
+  before = broadcast_text(world, before);
   AlgorithmChoices own;
   add(own, before);
   const MemoryPlan plan = RankModel::plan(config, world.rank(), device);
