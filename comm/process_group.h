@@ -1,4 +1,4 @@
-// Collectives over a fixed set of ranks. Ranks are an interface: threads in one process, MPI, later
+// Collectives over a fixed set of ranks. Ranks are an interface: threads in one process, MPI,
 // NCCL.
 #pragma once
 
@@ -29,7 +29,8 @@ struct PeerTransfer {
 // bf16, f16 and i32; f32 accumulation along ops::tree_sum over the ranks in rank order, rounded
 // once; hence the same bits on every implementation and on every rank. dtypes move as bytes
 // elsewhere. Errors: thread ranks throw Error(kCommunication) from the stream, naming the
-// collective, when a rank has failed; MPI ends the job (comm/README.md, "Failure").
+// collective, when a rank has failed, and so does NCCL, when a peer does not answer either; MPI
+// ends the job (comm/README.md, "Failure").
 class ProcessGroup {
  public:
   virtual ~ProcessGroup() = default;
