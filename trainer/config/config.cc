@@ -73,7 +73,7 @@ class Reader {
     for (const Node& root : roots_) {
       for (const Entry& entry : root.entries) read_top(entry);
     }
-    complete_gpt2();
+    complete_family(config_, problems_);
     problems_.throw_if_any();
     return std::move(config_);
   }
@@ -110,23 +110,6 @@ class Reader {
     }
     read_value(entry.value, key->full_name(), key->value(config_), key->limits, problems_);
     config_.origins.insert_or_assign(key->full_name(), describe(entry.value.at));
-  }
-
-  // What every gpt2 has, unless the config says otherwise; biases cannot be left out.
-  void complete_gpt2() {
-    ModelConfig& model = config_.model;
-    if (model.model_type != "gpt2") return;
-    const auto& origins = config_.origins;
-    if (!origins.contains("model.tie_word_embeddings")) model.tie_word_embeddings = true;
-    for (const auto& [name, value] : {std::pair("model.attention_bias", &model.attention_bias),
-                                      std::pair("model.mlp_bias", &model.mlp_bias)}) {
-      const auto origin = origins.find(name);
-      if (!*value && origin != origins.end()) {
-        problems_.add(origin->second,
-                      std::string(name) + ": gpt2 always has biases; remove the key");
-      }
-      *value = true;
-    }
   }
 
   std::deque<Source> sources_;  // positions point into them

@@ -22,23 +22,34 @@ struct RunConfig {
 
 // Hugging Face names, so that a config.json block can be pasted. For model_type gpt2 its own names
 // (n_embd, n_layer, n_head, n_positions, n_inner, layer_norm_epsilon, activation_function) are read
-// into the same fields.
+// into the same fields; rope_scaling and rope_parameters into the rope_... fields.
 struct ModelConfig {
-  std::string model_type = "llama";  // llama | gpt2
+  // A folder of Hugging Face's or a GGUF file whose weights a new run begins with and whose model
+  // it is: adopt_model(). Empty: weights from the seed.
+  std::string init_from;
+  std::string model_type = "llama";  // llama | qwen2 | qwen3 | gpt2
   int hidden_size = 64;
   int intermediate_size = 0;  // 0: 4 * hidden_size for gpt2; llama must set it
   int num_hidden_layers = 2;
   int num_attention_heads = 4;
   int num_key_value_heads = 0;    // 0: num_attention_heads
-  int head_dim = 0;               // 0: hidden_size / num_attention_heads
+  int head_dim = 0;               // 0: 128 for qwen3, else hidden_size / num_attention_heads
   std::optional<int> vocab_size;  // auto: from the tokenizer
   int max_position_embeddings = 1024;
-  double rope_theta = 10000.0;  // llama
-  double rms_norm_eps = 1e-5;   // llama: RMSNorm; gpt2: LayerNorm ("layer_norm_epsilon")
+  double rope_theta = 10000.0;  // not gpt2, nor are the next five
+  // default | linear | llama3. linear: all frequencies divided by rope_factor; llama3: those of
+  // wavelengths beyond rope_original_max_position_embeddings / rope_low_freq_factor, those below
+  // the same / rope_high_freq_factor not, between them in part.
+  std::string rope_type = "default";
+  double rope_factor = 1.0;
+  double rope_low_freq_factor = 1.0, rope_high_freq_factor = 4.0;
+  int rope_original_max_position_embeddings = 8192;
+  double rms_norm_eps = 1e-5;  // RMSNorm; gpt2: LayerNorm ("layer_norm_epsilon")
   double initializer_range = 0.02;
   bool tie_word_embeddings = false;  // gpt2: true unless set
-  bool attention_bias = false;       // llama: biases on q, k, v, o; gpt2 always has them
-  bool mlp_bias = false;             // llama: biases on gate, up, down; gpt2 always has them
+  // Biases on q, k, v, o. gpt2 always has them, qwen2 always those on q, k, v alone.
+  bool attention_bias = false;
+  bool mlp_bias = false;  // on gate, up, down (llama); gpt2 always has them
 };
 
 struct TokenizerConfig {
@@ -187,6 +198,12 @@ Config load_config(const std::string& path, std::span<const std::string> overrid
 // The same from text; `name` stands for the path in messages.
 Config parse_config(std::string_view text, const std::string& name,
                     std::span<const std::string> overrides);
+
+// Sets the model section from the text of a config.json, as model.init_from asks: every key that
+// the user did not set; one that was set to another value is a problem, and so is a text without a
+// key whose default differs among programs. name: of the text, for messages. Throws ConfigError,
+// all problems at once.
+void adopt_model(Config& config, std::string_view json, const std::string& name);
 
 // Fills every `auto` that needs no files: data-parallel size, lanes, decay steps, model defaults;
 // and checks what spans keys: sizes that must divide, the number of ranks against the layout

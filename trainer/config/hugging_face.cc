@@ -52,6 +52,16 @@ constexpr std::array<Rename, 7> kGpt2Names{{{"n_embd", "hidden_size"},
                                             {"layer_norm_epsilon", "rms_norm_eps"},
                                             {"layer_norm_eps", "rms_norm_eps"}}};
 
+// Of rope_scaling and rope_parameters.
+constexpr std::array<Rename, 7> kRopeNames{
+    {{"rope_theta", "rope_theta"},
+     {"rope_type", "rope_type"},
+     {"type", "rope_type"},
+     {"factor", "rope_factor"},
+     {"low_freq_factor", "rope_low_freq_factor"},
+     {"high_freq_factor", "rope_high_freq_factor"},
+     {"original_max_position_embeddings", "rope_original_max_position_embeddings"}}};
+
 // Ours, where null in a config.json means the default.
 constexpr std::array<std::string_view, 3> kNullIsDefault{"intermediate_size", "num_key_value_heads",
                                                          "head_dim"};
@@ -64,13 +74,12 @@ constexpr std::string_view kNoDropout = "training here has no dropout";
 constexpr std::string_view kNoWindow = "attention here sees the whole sequence";
 constexpr std::string_view kNoExperts = "mixtures of experts are not supported yet";
 constexpr std::string_view kDecoder = "models here are decoders of one text";
-constexpr std::array<Fixed, 29> kFixed{{
+constexpr std::array<Fixed, 28> kFixed{{
     {"attention_dropout", " 0 null ", kNoDropout},
     {"hidden_dropout", " 0 null ", kNoDropout},
     {"attn_pdrop", " 0 null ", kNoDropout},
     {"embd_pdrop", " 0 null ", kNoDropout},
     {"resid_pdrop", " 0 null ", kNoDropout},
-    {"sliding_window", " null ", kNoWindow},
     {"use_sliding_window", " false null ", kNoWindow},
     {"partial_rotary_factor", " 1 null ", "rotary positions here turn the whole head"},
     {"scale_attn_weights", " true ", "attention here is divided by the root of head_dim"},
@@ -125,13 +134,14 @@ std::string list_of(std::string_view allowed) {
 class Translator {
  public:
   Translator(std::string_view model_type, Problems& problems)
-      : gpt2_(model_type == "gpt2"), problems_(problems) {}
+      : model_type_(model_type), gpt2_(model_type == "gpt2"), problems_(problems) {}
 
   void add(const Entry& entry) {
     if (std::ranges::find(kWithoutEffect, entry.key) != kWithoutEffect.end()) return;
     if (entry.key == "hidden_act" || entry.key == "activation_function") return activation(entry);
     if (entry.key == "rope_scaling" || entry.key == "rope_parameters") return rope(entry);
     if (entry.key == "layer_types") return layer_types(entry);
+    if (entry.key == "sliding_window") return sliding_window(entry);
     const auto fixed = std::ranges::find(kFixed, entry.key, &Fixed::name);
     if (fixed != kFixed.end()) return require(entry, fixed->allowed, fixed->reason);
     Entry ours = entry;
@@ -160,11 +170,11 @@ class Translator {
       require(entry, " gelu_new gelu_pytorch_tanh ",
               "the MLP of gpt2 uses the tanh approximation of GELU");
     } else {
-      require(entry, " silu swish ", "the MLP of llama uses SiLU");
+      require(entry, " silu swish ", "the MLP of " + model_type_ + " uses SiLU");
     }
   }
 
-  // null, or a map that says no more than the base of plain rotary positions.
+  // null, or a map.
   void rope(const Entry& entry) {
     if (entry.value.kind == Node::Kind::kNull) return;
     if (entry.value.kind != Node::Kind::kMap) {
@@ -172,16 +182,33 @@ class Translator {
     }
     for (const Entry& part : entry.value.entries) {
       const Entry named{entry.key + "." + part.key, part.key_at, part.value};
-      if (part.key == "rope_theta") {
-        keep({"rope_theta", part.key_at, part.value}, named.key);
-      } else if (part.key == "rope_type" || part.key == "type") {
-        require(named, " default ", "rotary positions here are not scaled");
-      } else if (part.key == "partial_rotary_factor") {
+      const auto known = std::ranges::find(kRopeNames, part.key, &Rename::theirs);
+      if (part.key == "partial_rotary_factor") {
         require(named, " 1 null ", "rotary positions here turn the whole head");
+      } else if (known == kRopeNames.end()) {
+        refuse(part.key_at, named.key,
+               "is not supported: rotary positions here are plain, linear or llama3");
       } else {
-        refuse(part.key_at, named.key, "is not supported: rotary positions here are not scaled");
+        if (known->ours == "rope_type") {
+          require(named, " default linear llama3 ",
+                  "rotary positions here are plain, or scaled in one of two ways");
+        }
+        keep_rope({std::string(known->ours), part.key_at, part.value}, named.key);
       }
     }
+  }
+
+  // rope_scaling of older files may say `type` beside `rope_type`: the same twice is no fault.
+  void keep_rope(Entry entry, std::string_view written) {
+    const auto before = std::ranges::find(entries_, entry.key, &Entry::key);
+    if (before != entries_.end() && before->value.text == entry.value.text) return;
+    keep(std::move(entry), written);
+  }
+
+  // Those of Qwen are there without effect unless use_sliding_window says so, which is refused.
+  void sliding_window(const Entry& entry) {
+    if (model_type_.starts_with("qwen")) return;
+    require(entry, " null ", kNoWindow);
   }
 
   void layer_types(const Entry& entry) {
@@ -202,6 +229,7 @@ class Translator {
     entries_.push_back(std::move(entry));
   }
 
+  std::string model_type_;
   bool gpt2_;
   Problems& problems_;
   std::vector<Entry> entries_;
@@ -218,6 +246,31 @@ std::vector<Entry> translate_model(const Node& section, std::string_view model_t
 
 std::vector<std::string_view> fields_without_effect() {
   return {kWithoutEffect.begin(), kWithoutEffect.end()};
+}
+
+void complete_family(Config& config, Problems& problems) {
+  ModelConfig& model = config.model;
+  const bool gpt2 = model.model_type == "gpt2", qwen2 = model.model_type == "qwen2";
+  const auto fix = [&](const char* name, bool& value, bool right, const char* reason) {
+    const auto origin = config.origins.find(name);
+    if (value != right && origin != config.origins.end()) {
+      problems.add(origin->second, std::string(name) + ": " + reason + "; remove the key");
+    }
+    value = right;
+  };
+  if (gpt2 && !config.origins.contains("model.tie_word_embeddings")) {
+    model.tie_word_embeddings = true;
+  }
+  if (gpt2) {
+    fix("model.attention_bias", model.attention_bias, true, "gpt2 always has biases");
+    fix("model.mlp_bias", model.mlp_bias, true, "gpt2 always has biases");
+  } else if (qwen2) {
+    fix("model.attention_bias", model.attention_bias, true,
+        "qwen2 always has biases on queries, keys and values");
+  }
+  if (model.model_type.starts_with("qwen")) {
+    fix("model.mlp_bias", model.mlp_bias, false, "the MLPs of Qwen have no biases");
+  }
 }
 
 std::vector<Rename> gpt2_names() {

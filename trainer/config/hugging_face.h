@@ -10,11 +10,15 @@
 
 namespace frugal::config {
 
-// The section's keys under our names: GPT-2's own names renamed, rope_parameters replaced by its
-// rope_theta, fields without effect and nulls that mean "the default" left out. Unknown keys stay,
-// for the caller to report. model_type: of the whole config.
+// The section's keys under our names: GPT-2's own names renamed, rope_scaling and rope_parameters
+// replaced by the rope_... keys, fields without effect and nulls that mean "the default" left out.
+// Unknown keys stay, for the caller to report. model_type: of the whole config.
 std::vector<Entry> translate_model(const Node& section, std::string_view model_type,
                                    Problems& problems);
+
+// What every model of a family has, unless the config says otherwise; what it always has, whatever
+// the config says: a key that says otherwise is a problem.
+void complete_family(Config& config, Problems& problems);
 
 // Fields that are accepted with any value, for the reference.
 std::vector<std::string_view> fields_without_effect();

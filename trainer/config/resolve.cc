@@ -123,14 +123,15 @@ class Resolver {
     if (m.intermediate_size == 0) {
       if (!gpt2) {
         complain({"model.intermediate_size", "model.model_type"},
-                 "model.intermediate_size must be set for llama; usual is 8/3 of hidden_size, "
-                 "rounded up to a multiple of 64");
+                 "model.intermediate_size must be set for " + m.model_type +
+                     "; usual is 8/3 of hidden_size, rounded up to a multiple of 64");
       }
       m.intermediate_size = 4 * m.hidden_size;
     }
     if (m.num_key_value_heads == 0) m.num_key_value_heads = m.num_attention_heads;
     multiple("model.num_attention_heads", m.num_attention_heads, "model.num_key_value_heads",
              m.num_key_value_heads);
+    if (m.head_dim == 0 && m.model_type == "qwen3") m.head_dim = 128;
     if (m.head_dim == 0) {
       multiple("model.hidden_size", m.hidden_size, "model.num_attention_heads",
                m.num_attention_heads);
@@ -148,6 +149,7 @@ class Resolver {
                "model.head_dim " + text_of(m.head_dim) +
                    " is odd: rotary positions turn pairs; use an even one");
     }
+    rope();
     if (c_.data.sequence_length > m.max_position_embeddings) {
       complain({"data.sequence_length", "model.max_position_embeddings"},
                "data.sequence_length " + text_of(c_.data.sequence_length) +
@@ -160,13 +162,29 @@ class Resolver {
     }
   }
 
+  void rope() {
+    const ModelConfig& m = c_.model;
+    if (m.rope_type == "default" && m.rope_factor != 1.0) {
+      complain({"model.rope_factor", "model.rope_type"},
+               "model.rope_factor has no effect with model.rope_type default; choose linear or "
+               "llama3, or remove it");
+    }
+    if (m.rope_type == "llama3" && m.rope_high_freq_factor <= m.rope_low_freq_factor) {
+      complain({"model.rope_high_freq_factor", "model.rope_low_freq_factor"},
+               "model.rope_high_freq_factor must be above model.rope_low_freq_factor");
+    }
+  }
+
   // What tensor-parallel ranks divide among them.
   void tensor() {
     const ModelConfig& m = c_.model;
     const int t = c_.parallelism.tensor;
     constexpr std::string_view kTensor = "parallelism.tensor";
     multiple("model.num_attention_heads", m.num_attention_heads, kTensor, t);
-    multiple("model.num_key_value_heads", m.num_key_value_heads, kTensor, t);
+    // Fewer key and value heads than ranks: each is held by as many ranks as need it.
+    if (t % std::max(m.num_key_value_heads, 1) != 0) {
+      multiple("model.num_key_value_heads", m.num_key_value_heads, kTensor, t);
+    }
     multiple("model.intermediate_size", m.intermediate_size, kTensor, t);
     const std::int64_t tokens = std::int64_t{c_.batch.micro_batch_size} * c_.data.sequence_length;
     if (tokens % t != 0) {

@@ -51,14 +51,16 @@ std::string model_section() {
         separator + "`" + std::string(rename.theirs) + "` for `" + std::string(rename.ours) + "`";
     separator = ", ";
   }
-  out += ". `rope_parameters` may hold `rope_theta`. Accepted without effect:";
+  out +=
+      ". `rope_scaling` and `rope_parameters` are read into the `rope_` keys. Accepted without "
+      "effect:";
   separator = " ";
   for (const auto field : fields_without_effect()) {
     out += separator + "`" + std::string(field) + "`";
     separator = ", ";
   }
   return out +
-         ". Fields that would change the mathematics (scaled rotary positions, dropout, "
+         ". Fields that would change the mathematics (other scalings of rotary positions, dropout, "
          "sliding windows, other activations, experts) are refused with the reason.\n";
 }
 

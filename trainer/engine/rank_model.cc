@@ -129,9 +129,9 @@ int RankModel::lanes() const {
 std::vector<Stage*> RankModel::make_stages(const ModelDimensions& dims) {
   const auto ranges = split_stages(dims, config_.parallelism);
   const ScheduleReport report = simulate(schedule_, {ActionCosts{}});
-  const Tensor rope = dims.family == Family::kLlama
-                          ? make_rope_table(dims, memory_.activations, memory_.host, *compute_)
-                          : Tensor{};
+  const Tensor rope = dims.learned_positions
+                          ? Tensor{}
+                          : make_rope_table(dims, memory_.activations, memory_.host, *compute_);
   std::vector<Stage*> by_number(ranges.size(), nullptr);
   for (std::size_t s = 0; s < ranges.size(); ++s) {
     if (schedule_.rank_of_stage[s] != mesh_.coordinate(Axis::kPipeline)) continue;

@@ -32,16 +32,18 @@ std::int64_t parameter_count(const ModelConfig& m) {
                    m.head_dim > 0,
                "model config is not resolved");
   const bool gpt2 = m.model_type == "gpt2";
-  FRUGAL_CHECK(gpt2 || m.model_type == "llama", m.model_type);
   const std::int64_t d = m.hidden_size, f = m.intermediate_size, vocab = *m.vocab_size;
   const std::int64_t q = std::int64_t{m.num_attention_heads} * m.head_dim;
   const std::int64_t kv = std::int64_t{m.num_key_value_heads} * m.head_dim;
-  const bool attention_bias = gpt2 || m.attention_bias;
+  const bool qwen2 = m.model_type == "qwen2";
+  const bool qkv_bias = gpt2 || qwen2 || m.attention_bias;
+  const bool output_bias = gpt2 || (m.attention_bias && !qwen2);
   const bool mlp_bias = gpt2 || m.mlp_bias;
+  const std::int64_t qk_norm = m.model_type == "qwen3" ? 2 * m.head_dim : 0;
   const std::int64_t norm = gpt2 ? 2 * d : d;  // LayerNorm has a bias, RMSNorm has none
 
-  const std::int64_t attention = linear(d, q, attention_bias) + 2 * linear(d, kv, attention_bias) +
-                                 linear(q, d, attention_bias);
+  const std::int64_t attention =
+      linear(d, q, qkv_bias) + 2 * linear(d, kv, qkv_bias) + linear(q, d, output_bias) + qk_norm;
   const std::int64_t mlp = (gpt2 ? 1 : 2) * linear(d, f, mlp_bias) + linear(f, d, mlp_bias);
   const std::int64_t positions = gpt2 ? m.max_position_embeddings * d : 0;
   const std::int64_t head = m.tie_word_embeddings ? 0 : vocab * d;

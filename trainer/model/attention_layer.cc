@@ -2,7 +2,9 @@
 // (heads: this rank's).
 #include "trainer/model/attention_layer.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include "kernels/ops/attention.h"
 #include "kernels/ops/elementwise.h"
@@ -18,6 +20,10 @@ ConstTensor flat(const Tensor& t) {
 }
 Tensor flat_out(const Tensor& t) {
   return t.reshape({t.shape[0], t.shape[1] * t.shape[2]});
+}
+// Heads below each other: what the norm of queries and keys reads and writes.
+Tensor rows(const Tensor& t) {
+  return t.reshape({t.shape[0] * t.shape[1], t.shape[2]});
 }
 
 }  // namespace
@@ -39,27 +45,60 @@ double AttentionLayer::cost() const {
   return projections + scores;
 }
 
+void AttentionLayer::declare_projections(LayerBuilder& builder) {
+  const std::int64_t query_width = dims_.heads * dims_.head_dim;
+  LinearSpec into{.in = dims_.hidden,
+                  .out = query_width,
+                  .split = Split::kColumn,
+                  .bias = dims_.qkv_bias,
+                  .init_stddev = dims_.initializer_range};
+  into.name = name_ + ".q_proj";
+  q_proj_.declare(builder, dims_, into);
+  into.out = dims_.kv_heads * dims_.head_dim;
+  if (dims_.shared_kv_heads()) {
+    into.split = Split::kShared;
+    into.begin = dims_.first_kv_head() * dims_.head_dim;
+    into.end = into.begin + dims_.head_dim;
+  }
+  into.name = name_ + ".k_proj";
+  k_proj_.declare(builder, dims_, into);
+  into.name = name_ + ".v_proj";
+  v_proj_.declare(builder, dims_, into);
+  o_proj_.declare(builder, dims_,
+                  {.name = name_ + ".o_proj",
+                   .in = query_width,
+                   .out = dims_.hidden,
+                   .split = Split::kRow,
+                   .bias = dims_.output_bias,
+                   .init_stddev = dims_.initializer_range /
+                                  std::sqrt(2.0F * static_cast<float>(dims_.layers))});
+}
+
+void AttentionLayer::declare_qk_norm(LayerBuilder& builder) {
+  q_projected_ = q_;
+  k_projected_ = k_;
+  dq_projected_ = dq_;
+  dk_projected_ = dk_;
+  if (!dims_.qk_norm) return;
+  const auto declare = [&](Norm& norm, const char* part, std::int64_t heads) {
+    norm.declare(builder, {.name = name_ + part, .width = dims_.head_dim, .eps = dims_.norm_eps});
+    norm.declare_statistics(builder, dims_.tokens * heads);
+  };
+  declare(q_norm_, ".q_norm", dims_.local_heads());
+  declare(k_norm_, ".k_norm", dims_.local_kv_heads());
+  const auto stash = [&](const char* name, Shape shape, Lifetime lifetime) {
+    return builder.stash(name, shape, dims_.dtype, lifetime);
+  };
+  q_projected_ = stash("projected q", query_shape(), Lifetime::kForwardToWeight);
+  k_projected_ = stash("projected k", key_shape(), Lifetime::kForwardToWeight);
+  dq_projected_ = stash("projected dq", query_shape(), Lifetime::kInputToWeight);
+  dk_projected_ = stash("projected dk", key_shape(), Lifetime::kInputToWeight);
+}
+
 void AttentionLayer::declare(LayerBuilder& builder) {
   const std::string layer = name_.substr(0, name_.rfind('.'));
-  const std::int64_t query_width = dims_.heads * dims_.head_dim;
-  const std::int64_t key_width = dims_.kv_heads * dims_.head_dim;
-  const float residual_stddev =
-      dims_.initializer_range / std::sqrt(2.0F * static_cast<float>(dims_.layers));
-  const auto linear = [&](Linear& map, const char* part, std::int64_t in, std::int64_t out) {
-    const bool row = &map == &o_proj_;
-    map.declare(builder, dims_,
-                {.name = name_ + part,
-                 .in = in,
-                 .out = out,
-                 .split = row ? Split::kRow : Split::kColumn,
-                 .bias = dims_.attention_bias,
-                 .init_stddev = row ? residual_stddev : dims_.initializer_range});
-  };
   norm_.declare(builder, dims_, layer + ".input_layernorm");
-  linear(q_proj_, ".q_proj", dims_.hidden, query_width);
-  linear(k_proj_, ".k_proj", dims_.hidden, key_width);
-  linear(v_proj_, ".v_proj", dims_.hidden, key_width);
-  linear(o_proj_, ".o_proj", query_width, dims_.hidden);
+  declare_projections(builder);
 
   const Shape local{dims_.local_tokens(), dims_.hidden};
   const DType dtype = dims_.dtype;
@@ -76,6 +115,25 @@ void AttentionLayer::declare(LayerBuilder& builder) {
   dk_ = builder.stash("dk", key_shape(), dtype, Lifetime::kInputToWeight);
   dv_ = builder.stash("dv", key_shape(), dtype, Lifetime::kInputToWeight);
   dnormed_ = builder.stash("dnormed", local, dtype, Lifetime::kInputToWeight);
+  declare_qk_norm(builder);
+}
+
+void AttentionLayer::normalize(LayerContext& ctx, const Stash& stash) const {
+  q_norm_.forward(ctx, rows(stash[q_]), rows(stash[q_projected_]), q_norm_.statistics(stash));
+  k_norm_.forward(ctx, rows(stash[k_]), rows(stash[k_projected_]), k_norm_.statistics(stash));
+}
+
+void AttentionLayer::normalize_backward(LayerContext& ctx, const Stash& stash) const {
+  q_norm_.backward_input(ctx,
+                         {.dx_TD = rows(stash[dq_projected_]),
+                          .dy_TD = rows(stash[dq_]),
+                          .x_TD = rows(stash[q_projected_])},
+                         q_norm_.statistics(stash));
+  k_norm_.backward_input(ctx,
+                         {.dx_TD = rows(stash[dk_projected_]),
+                          .dy_TD = rows(stash[dk_]),
+                          .x_TD = rows(stash[k_projected_])},
+                         k_norm_.statistics(stash));
 }
 
 void AttentionLayer::forward(LayerContext& ctx, ConstTensor x, Tensor y, const Stash& stash) const {
@@ -83,11 +141,12 @@ void AttentionLayer::forward(LayerContext& ctx, ConstTensor x, Tensor y, const S
   {
     const Workspace::Mark mark(ctx.scratch);
     const ConstTensor normed = gather_tokens(ctx, stash[normed_]);
-    q_proj_.forward(ctx, flat_out(stash[q_]), normed);
-    k_proj_.forward(ctx, flat_out(stash[k_]), normed);
+    q_proj_.forward(ctx, flat_out(stash[q_projected_]), normed);
+    k_proj_.forward(ctx, flat_out(stash[k_projected_]), normed);
     v_proj_.forward(ctx, flat_out(stash[v_]), normed);
   }
-  if (dims_.family == Family::kLlama) {
+  if (dims_.qk_norm) normalize(ctx, stash);
+  if (!dims_.learned_positions) {
     ops::rope_forward(ctx.compute, stash[q_], rope_table_);
     ops::rope_forward(ctx.compute, stash[k_], rope_table_);
   }
@@ -119,13 +178,14 @@ void AttentionLayer::backward_input(LayerContext& ctx, ConstTensor dy, Tensor dx
                                               .document_start_T = ctx.microbatch.document_start_T,
                                               .sequence_length = dims_.sequence_length,
                                               .scale = scale()});
-  if (dims_.family == Family::kLlama) {
+  if (!dims_.learned_positions) {
     ops::rope_backward_input(ctx.compute, stash[dq_], rope_table_);
     ops::rope_backward_input(ctx.compute, stash[dk_], rope_table_);
   }
+  if (dims_.qk_norm) normalize_backward(ctx, stash);
   const Tensor partial = partial_for(ctx, stash[dnormed_]);
-  q_proj_.backward_input(ctx, partial, flat(stash[dq_]), false);
-  k_proj_.backward_input(ctx, partial, flat(stash[dk_]), true);
+  q_proj_.backward_input(ctx, partial, flat(stash[dq_projected_]), false);
+  k_proj_.backward_input(ctx, partial, flat(stash[dk_projected_]), true);
   v_proj_.backward_input(ctx, partial, flat(stash[dv_]), true);
   reduce_scatter_tokens(ctx, partial, stash[dnormed_]);
   norm_.backward_input(ctx,
@@ -136,12 +196,34 @@ void AttentionLayer::backward_input(LayerContext& ctx, ConstTensor dy, Tensor dx
 void AttentionLayer::backward_weight(LayerContext& ctx, const Stash& stash) const {
   const Workspace::Mark mark(ctx.scratch);
   const ConstTensor normed = gather_tokens(ctx, stash[normed_]);
-  q_proj_.backward_weight(ctx, flat(stash[dq_]), normed, flat(stash[dq_]));
-  k_proj_.backward_weight(ctx, flat(stash[dk_]), normed, flat(stash[dk_]));
+  const ConstTensor dq = flat(stash[dq_projected_]), dk = flat(stash[dk_projected_]);
+  q_proj_.backward_weight(ctx, dq, normed, dq);
+  k_proj_.backward_weight(ctx, dk, normed, dk);
   v_proj_.backward_weight(ctx, flat(stash[dv_]), normed, flat(stash[dv_]));
   o_proj_.backward_weight(ctx, gather_tokens(ctx, stash.output_gradient), flat(stash[out_]),
                           stash.output_gradient);
+  if (dims_.qk_norm) {
+    q_norm_.backward_weight(ctx, rows(stash[dq_]), rows(stash[q_projected_]),
+                            q_norm_.statistics(stash));
+    k_norm_.backward_weight(ctx, rows(stash[dk_]), rows(stash[k_projected_]),
+                            k_norm_.statistics(stash));
+  }
   norm_.backward_weight(ctx, stash[dnormed_], stash.input, norm_.statistics(stash));
+}
+
+// Of pair i, in radians per position. llama3: Meta's rule, by how often a frequency turns within
+// the length of the first training.
+double rope_frequency(const ModelDimensions& dims, std::int64_t pair) {
+  const double exponent = 2.0 * static_cast<double>(pair) / static_cast<double>(dims.head_dim);
+  const double plain = std::pow(dims.rope_theta, -exponent);
+  const RopeScaling& scaling = dims.rope_scaling;
+  if (scaling.kind == RopeScaling::Kind::kNone) return plain;
+  if (scaling.kind == RopeScaling::Kind::kLinear) return plain / scaling.factor;
+  const double turns = scaling.original_length * plain / (2.0 * std::numbers::pi);
+  const double share = std::clamp(
+      (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor), 0.0,
+      1.0);
+  return share * plain + (1.0 - share) * plain / scaling.factor;
 }
 
 Tensor make_rope_table(const ModelDimensions& dims, Arena& arena, Arena& host, Stream& stream) {
@@ -152,8 +234,7 @@ Tensor make_rope_table(const ModelDimensions& dims, Arena& arena, Arena& host, S
   float* out = mirror.as<float>();
   for (std::int64_t position = 0; position < dims.sequence_length; ++position) {
     for (std::int64_t i = 0; i < pairs; ++i) {
-      const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(dims.head_dim);
-      const double angle = static_cast<double>(position) * std::pow(dims.rope_theta, -exponent);
+      const double angle = static_cast<double>(position) * rope_frequency(dims, i);
       out[(position * 2) * pairs + i] = static_cast<float>(std::cos(angle));
       out[(position * 2 + 1) * pairs + i] = static_cast<float>(std::sin(angle));
     }

@@ -1,5 +1,5 @@
-// y = x + o_proj(attention(norm(x))): grouped-query causal attention with rotary positions (Llama)
-// or none (GPT-2, whose positions are added by the embedding).
+// y = x + o_proj(attention(norm(x))): grouped-query causal attention with rotary positions, or none
+// where the embedding adds them; with qk_norm, every head's query and key pass an RMSNorm before.
 #pragma once
 
 #include <memory>
@@ -13,9 +13,12 @@ namespace frugal {
 // its layers. Enqueues the copy from its mirror in host (Arena::mirror), if it has one.
 Tensor make_rope_table(const ModelDimensions& dims, Arena& arena, Arena& host, Stream& stream);
 
+// Radians that pair `pair` of a head turns per position.
+double rope_frequency(const ModelDimensions& dims, std::int64_t pair);
+
 class AttentionLayer final : public Layer {
  public:
-  // rope_table may be null for GPT-2; it must outlive the layer.
+  // rope_table may be null with learned positions; it must outlive the layer.
   AttentionLayer(const ModelDimensions& dims, int index, Tensor rope_table);
 
   std::string_view name() const override { return name_; }
@@ -30,14 +33,20 @@ class AttentionLayer final : public Layer {
   Shape query_shape() const { return {dims_.tokens, dims_.local_heads(), dims_.head_dim}; }
   Shape key_shape() const { return {dims_.tokens, dims_.local_kv_heads(), dims_.head_dim}; }
   float scale() const;
+  void declare_projections(LayerBuilder& builder);
+  void declare_qk_norm(LayerBuilder& builder);
+  void normalize(LayerContext& ctx, const Stash& stash) const;
+  void normalize_backward(LayerContext& ctx, const Stash& stash) const;
 
   ModelDimensions dims_;
   std::string name_;
   Tensor rope_table_;
-  Norm norm_;
+  Norm norm_, q_norm_, k_norm_;
   Linear q_proj_, k_proj_, v_proj_, o_proj_;
   StashId normed_ = -1, q_ = -1, k_ = -1, v_ = -1, out_ = -1, lse_ = -1;
   StashId dq_ = -1, dk_ = -1, dv_ = -1, dnormed_ = -1;
+  // What the projections give, and its gradient; without qk_norm the same tensors as above.
+  StashId q_projected_ = -1, k_projected_ = -1, dq_projected_ = -1, dk_projected_ = -1;
 };
 
 }  // namespace frugal

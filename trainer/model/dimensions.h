@@ -9,10 +9,21 @@
 
 namespace frugal {
 
-enum class Family : std::uint8_t { kLlama, kGpt2 };
+// The frequencies of rotary positions: base, and how they are stretched (ModelConfig).
+struct RopeScaling {
+  enum class Kind : std::uint8_t { kNone, kLinear, kLlama3 } kind = Kind::kNone;
+  double factor = 1.0, low_freq_factor = 1.0, high_freq_factor = 4.0;
+  double original_length = 8192.0;
+};
 
 struct ModelDimensions {
-  Family family = Family::kLlama;
+  // What sets the families apart. Llama and Qwen: RMSNorm, rotary positions, SwiGLU; GPT-2:
+  // LayerNorm, learned positions, GELU.
+  bool layer_norm = false;         // LayerNorm, with biases, for RMSNorm
+  bool learned_positions = false;  // a table, added by the embedding, for rotary positions
+  bool gated_mlp = true;           // SwiGLU for GELU
+  bool qk_norm = false;            // RMSNorm of each head's query and key before its rotation
+  bool qkv_bias = false, output_bias = false, mlp_bias = false;
   DType dtype = DType::kF32;         // of weights and activations
   std::int64_t tokens = 0;           // T: tokens of one micro-batch (sequences x sequence length)
   std::int64_t sequence_length = 0;  // S
@@ -23,10 +34,10 @@ struct ModelDimensions {
   std::int64_t max_positions = 0;  // rows of the learned position table
   int layers = 0;
   double rope_theta = 10000.0;
+  RopeScaling rope_scaling;
   float norm_eps = 1e-5F;
   float initializer_range = 0.02F;
   bool tied = false;
-  bool attention_bias = false, mlp_bias = false;
   bool recompute = false;
   // Of one chunk of the head's tokens. Every chunk reads the weight and reads and writes its
   // gradient: enough that the products take far longer than that, and no more, for they are part of
@@ -39,7 +50,11 @@ struct ModelDimensions {
     return tokens / tensor_size;
   }  // between layers tokens are sharded
   std::int64_t local_heads() const { return heads / tensor_size; }
-  std::int64_t local_kv_heads() const { return kv_heads / tensor_size; }
+  // Key and value heads are divided among the ranks, or, where there are fewer of them than ranks,
+  // each is held by the ranks whose query heads read it; their weights are whole on every rank.
+  bool shared_kv_heads() const { return kv_heads % tensor_size != 0; }
+  std::int64_t local_kv_heads() const { return shared_kv_heads() ? 1 : kv_heads / tensor_size; }
+  std::int64_t first_kv_head() const { return tensor_rank * kv_heads / tensor_size; }
   std::int64_t local_intermediate() const { return intermediate / tensor_size; }
   // Rows of the embedding table and of the head that this rank stores: the vocabulary rounded up to
   // a multiple of the tensor size times 64, divided among the ranks.

@@ -23,7 +23,7 @@ void EmbeddingLayer::declare(LayerBuilder& builder) {
   ParamSpec table = vocabulary_spec(dims_, kEmbeddingName);
   if (dims_.tied) table.tie = ParamTie::kOwner;
   table_ = builder.param(table);
-  if (dims_.family == Family::kGpt2) {
+  if (dims_.learned_positions) {
     const Shape shape{dims_.max_positions, dims_.hidden};
     positions_ = builder.param({.name = "model.embed_positions.weight",
                                 .global = shape,

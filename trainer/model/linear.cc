@@ -6,17 +6,20 @@
 namespace frugal {
 
 void Linear::declare(LayerBuilder& builder, const ModelDimensions& dims, const LinearSpec& spec) {
-  const bool column = spec.split == Split::kColumn;
+  const bool column = spec.split == Split::kColumn, row = spec.split == Split::kRow;
   const std::int64_t out = column ? spec.out / dims.tensor_size : spec.out;
-  const std::int64_t in = column ? spec.in : spec.in / dims.tensor_size;
+  const std::int64_t in = row ? spec.in / dims.tensor_size : spec.in;
+  begin_ = spec.begin;
+  end_ = spec.end;
   ParamSpec weight{.name = spec.name + ".weight",
                    .global = {spec.out, spec.in},
                    .local = {out, in},
                    .valid = {out, in},
-                   .sharded = true,
+                   .sharded = column || row,
                    .decay = true,
                    .init = {ParamInit::Kind::kNormal, spec.init_stddev}};
-  weight.offset[column ? 0 : 1] = dims.tensor_rank * (column ? out : in);
+  if (column) weight.offset[0] = dims.tensor_rank * out;
+  if (row) weight.offset[1] = dims.tensor_rank * in;
   weight_ = builder.param(weight);
   if (!spec.bias) return;
   // A row-split output is added up before its bias, on each rank's own tokens: that bias is
@@ -33,9 +36,9 @@ void Linear::declare(LayerBuilder& builder, const ModelDimensions& dims, const L
 void Linear::forward(LayerContext& ctx, Tensor y_To, ConstTensor x_TI) const {
   ctx.multiply({.out_MN = y_To,
                 .a = x_TI,
-                .b = ctx.params.weight(weight_),
+                .b = own(ctx.params.weight(weight_)),
                 .transpose_b = true,
-                .bias_N = bias_ >= 0 ? ConstTensor(ctx.params.weight(bias_)) : ConstTensor()});
+                .bias_N = bias_ >= 0 ? ConstTensor(own(ctx.params.weight(bias_))) : ConstTensor()});
 }
 
 void Linear::forward_row(LayerContext& ctx, Tensor y_LO, ConstTensor x_Ti,
@@ -54,17 +57,18 @@ void Linear::forward_row(LayerContext& ctx, Tensor y_LO, ConstTensor x_Ti,
 }
 
 void Linear::backward_input(LayerContext& ctx, Tensor dx, ConstTensor dy, bool accumulate) const {
-  ctx.multiply({.out_MN = dx, .a = dy, .b = ctx.params.weight(weight_), .accumulate = accumulate});
+  ctx.multiply(
+      {.out_MN = dx, .a = dy, .b = own(ctx.params.weight(weight_)), .accumulate = accumulate});
 }
 
 void Linear::backward_weight(LayerContext& ctx, ConstTensor dy, ConstTensor x,
                              ConstTensor dy_bias) const {
-  ctx.multiply({.out_MN = ctx.params.grad(weight_),
+  ctx.multiply({.out_MN = own(ctx.params.grad(weight_)),
                 .a = dy,
                 .b = x,
                 .transpose_a = true,
                 .accumulate = true});
-  if (bias_ >= 0) ops::bias_backward_weight(ctx.compute, ctx.params.grad(bias_), dy_bias);
+  if (bias_ >= 0) ops::bias_backward_weight(ctx.compute, own(ctx.params.grad(bias_)), dy_bias);
 }
 
 ConstTensor gather_tokens(LayerContext& ctx, ConstTensor x_LD) {

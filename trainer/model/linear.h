@@ -15,6 +15,8 @@ enum class Split : std::uint8_t {
   kColumn,  // the outputs are divided: x [T, I] -> y [T, o]
   kRow,  // the inputs are divided: x [T, i] -> partial sums [T, O], summed and dealt out by tokens:
          // y [L, O]
+  kShared,  // every rank has the whole weight and computes some of the outputs, which other ranks
+            // may compute too: x [T, I] -> y [T, o]. Its gradient is summed over the ranks.
 };
 
 struct LinearSpec {
@@ -23,24 +25,29 @@ struct LinearSpec {
   Split split = Split::kColumn;
   bool bias = false;
   float init_stddev = 0.02F;
+  std::int64_t begin = 0, end = 0;  // kShared: the outputs of this rank
 };
 
 class Linear {
  public:
   void declare(LayerBuilder& builder, const ModelDimensions& dims, const LinearSpec& spec);
 
-  // kColumn: y_To (=) x W^T + b.
+  // kColumn, kShared: y_To (=) x W^T + b.
   void forward(LayerContext& ctx, Tensor y_To, ConstTensor x_TI) const;
   // kRow: y_LO (=) residual_LO + sum over the tensor group of x W^T + b.
   void forward_row(LayerContext& ctx, Tensor y_LO, ConstTensor x_Ti, ConstTensor residual_LO) const;
   // dx (= or +=) dy W. dy has all tokens: see gather_tokens.
   void backward_input(LayerContext& ctx, Tensor dx, ConstTensor dy, bool accumulate) const;
-  // dW += dy^T x, dy and x with all tokens; db += sum of dy_bias (kColumn: dy; kRow: the local
+  // dW += dy^T x, dy and x with all tokens; db += sum of dy_bias (else: dy; kRow: the local
   // tokens' dy).
   void backward_weight(LayerContext& ctx, ConstTensor dy, ConstTensor x, ConstTensor dy_bias) const;
 
  private:
+  // Of the parameter or its gradient, what this rank multiplies.
+  Tensor own(Tensor param) const { return end_ == 0 ? param : param.slice(begin_, end_); }
+
   ParamId weight_ = -1, bias_ = -1;
+  std::int64_t begin_ = 0, end_ = 0;  // kShared
 };
 
 // All tokens of the tensor group's shards: x_LD itself when the group has one rank, otherwise

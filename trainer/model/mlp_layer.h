@@ -19,7 +19,7 @@ class MlpLayer final : public Layer {
   double cost() const override;
 
  private:
-  bool gated() const { return dims_.family == Family::kLlama; }
+  bool gated() const { return dims_.gated_mlp; }
 
   ModelDimensions dims_;
   std::string name_;

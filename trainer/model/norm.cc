@@ -6,9 +6,16 @@
 namespace frugal {
 
 void Norm::declare(LayerBuilder& builder, const ModelDimensions& dims, const std::string& name) {
-  layer_norm_ = dims.family == Family::kGpt2;
-  eps_ = dims.norm_eps;
-  const Shape shape{dims.hidden};
+  declare(
+      builder,
+      {.name = name, .width = dims.hidden, .layer_norm = dims.layer_norm, .eps = dims.norm_eps});
+}
+
+void Norm::declare(LayerBuilder& builder, const NormSpec& norm) {
+  layer_norm_ = norm.layer_norm;
+  eps_ = norm.eps;
+  const std::string& name = norm.name;
+  const Shape shape{norm.width};
   ParamSpec spec{.name = name + ".weight", .global = shape, .local = shape, .valid = shape};
   spec.init.kind = ParamInit::Kind::kOne;
   weight_ = builder.param(spec);
@@ -20,7 +27,11 @@ void Norm::declare(LayerBuilder& builder, const ModelDimensions& dims, const std
 }
 
 void Norm::declare_statistics(LayerBuilder& builder, const ModelDimensions& dims) {
-  const Shape shape{dims.local_tokens()};
+  declare_statistics(builder, dims.local_tokens());
+}
+
+void Norm::declare_statistics(LayerBuilder& builder, std::int64_t rows) {
+  const Shape shape{rows};
   if (layer_norm_) mean_ = builder.stash("mean", shape, DType::kF32, Lifetime::kForwardToWeight);
   rstd_ = builder.stash("rstd", shape, DType::kF32, Lifetime::kForwardToWeight);
 }

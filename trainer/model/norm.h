@@ -21,12 +21,22 @@ struct NormBackward {
   ConstTensor dy_TD, x_TD, add_TD;
 };
 
+struct NormSpec {
+  std::string name;  // "<name>.weight", with LayerNorm also "<name>.bias"
+  std::int64_t width = 0;
+  bool layer_norm = false;
+  float eps = 1e-5F;
+};
+
 class Norm {
  public:
-  // Declares "<name>.weight" (and "<name>.bias").
+  // Of whole tokens, as the model's family has it.
   void declare(LayerBuilder& builder, const ModelDimensions& dims, const std::string& name);
-  // Per-token statistics kept by the caller's stash until backward_weight.
+  void declare(LayerBuilder& builder, const NormSpec& norm);
+  // Per-row statistics kept by the caller's stash until backward_weight: of the local tokens, or of
+  // so many rows.
   void declare_statistics(LayerBuilder& builder, const ModelDimensions& dims);
+  void declare_statistics(LayerBuilder& builder, std::int64_t rows);
 
   NormStatistics statistics(const Stash& stash) const;
   NormStatistics scratch_statistics(Workspace& scratch, std::int64_t tokens) const;

@@ -102,6 +102,33 @@ TEST(HuggingFace, NewerRopeParameters) {
   EXPECT_EQ(problems_of("model: {layer_types: [full_attention, full_attention]}"), "");
 }
 
+TEST(HuggingFace, RopeScalingInBothSpellings) {
+  const Config old = parse(
+      "model: {rope_theta: 5e5, rope_scaling: {rope_type: llama3, factor: 8.0, low_freq_factor: "
+      "1.0, high_freq_factor: 4.0, original_max_position_embeddings: 4096}}");
+  EXPECT_EQ(old.model.rope_type, "llama3");
+  EXPECT_EQ(old.model.rope_factor, 8.0);
+  EXPECT_EQ(old.model.rope_original_max_position_embeddings, 4096);
+  const Config both =
+      parse("model: {rope_scaling: {type: linear, rope_type: linear, factor: 2.0}}");
+  EXPECT_EQ(both.model.rope_type, "linear");
+  EXPECT_EQ(parse(dump_config(old)).model.rope_factor, 8.0);
+}
+
+TEST(HuggingFace, WhatAFamilyAlwaysHas) {
+  EXPECT_TRUE(parse("model: {model_type: qwen2}").model.attention_bias);
+  EXPECT_FALSE(parse("model: {model_type: qwen3}").model.attention_bias);
+  EXPECT_TRUE(says(problems_of("model: {model_type: qwen2, attention_bias: false}"),
+                   "qwen2 always has biases on queries, keys and values"));
+  EXPECT_TRUE(says(problems_of("model: {model_type: qwen3, mlp_bias: true}"), "have no biases"));
+  EXPECT_EQ(problems_of("model: {model_type: qwen2, use_sliding_window: false, sliding_window: 8}"),
+            "");
+  Config qwen3 = parse("model: {model_type: qwen3, intermediate_size: 64}");
+  qwen3.model.vocab_size = 10;
+  resolve_config(qwen3, 1);
+  EXPECT_EQ(qwen3.model.head_dim, 128);
+}
+
 TEST(HuggingFace, WhatWouldChangeTheMathematicsIsRefused) {
   for (const auto& [fields, part] : std::vector<std::pair<std::string, std::string>>{
            {"attention_dropout: 0.1",
@@ -112,11 +139,10 @@ TEST(HuggingFace, WhatWouldChangeTheMathematicsIsRefused) {
            {"hidden_act: gelu", "'gelu' is not supported: the MLP of llama uses SiLU"},
            {"model_type: gpt2, activation_function: relu", "tanh approximation of GELU"},
            {"model_type: gpt2, hidden_act: silu", "tanh approximation of GELU"},
-           {"rope_scaling: {rope_type: llama3, factor: 32.0}",
-            "model.rope_scaling.rope_type: 'llama3' is not supported: rotary positions here are "
-            "not scaled"},
-           {"rope_scaling: {rope_type: llama3, factor: 32.0}",
-            "model.rope_scaling.factor: is not supported"},
+           {"rope_scaling: {rope_type: yarn, factor: 32.0}",
+            "model.rope_scaling.rope_type: 'yarn' is not supported"},
+           {"rope_scaling: {rope_type: llama3, beta_fast: 32.0}",
+            "model.rope_scaling.beta_fast: is not supported"},
            {"rope_scaling: 2", "model.rope_scaling: expected null or a map"},
            {"rope_parameters: {rope_theta: x}", "model.rope_theta: expected a number above 0"},
            {"rope_parameters: {rope_theta: 2}, rope_theta: 3", "'rope_theta' is set already"},
@@ -133,7 +159,7 @@ TEST(HuggingFace, WhatWouldChangeTheMathematicsIsRefused) {
             "the same scale in all layers"},
            {"model_type: gpt2, n_embd: 8, hidden_size: 8", "'hidden_size' is set already"},
            {"model_type: gpt2, attention_bias: false", "gpt2 always has biases; remove the key"},
-           {"model_type: mistral", "expected one of llama, gpt2, found 'mistral'"},
+           {"model_type: mistral", "expected one of llama, qwen2, qwen3, gpt2, found 'mistral'"},
            {"hidden_size: null", "model.hidden_size: expected a whole number"},
        }) {
     EXPECT_TRUE(says(problems_of("model: {" + fields + "}"), part)) << fields;

@@ -41,6 +41,25 @@ TEST(ParameterCount, PublishedModels) {
   EXPECT_EQ(parameter_count(llama(126, 16384, 53248, 128)), 405'853'388'800);
 }
 
+ModelConfig qwen(const std::string& family, int layers, int width, int intermediate) {
+  ModelConfig m = llama(layers, width, intermediate, 1);
+  m.model_type = family;
+  m.head_dim = 128;
+  m.vocab_size = 152064;
+  return m;
+}
+
+TEST(ParameterCount, QwenModels) {
+  ModelConfig qwq = qwen("qwen2", 64, 5120, 27648);
+  qwq.num_attention_heads = 40;
+  EXPECT_EQ(parameter_count(qwq), 32'763'876'352);
+  ModelConfig small = qwen("qwen3", 28, 1024, 3072);
+  small.num_attention_heads = 16;
+  small.vocab_size = 151936;
+  small.tie_word_embeddings = true;
+  EXPECT_EQ(parameter_count(small), 596'049'920);
+}
+
 TEST(ParameterCount, BiasesAndTying) {
   ModelConfig m = llama(2, 64, 160, 8);
   m.vocab_size = 100;

@@ -163,5 +163,17 @@ TEST(Gradients, LlamaWithBiasesAndRecompute) {
   check_every_parameter(config);
 }
 
+TEST(Gradients, Qwen2) {
+  check_every_parameter(gradient_config("qwen2"));
+}
+
+TEST(Gradients, Qwen3WithScaledPositions) {
+  Config config = gradient_config("qwen3");
+  config.model.rope_type = "llama3";
+  config.model.rope_factor = 4.0;
+  config.model.rope_original_max_position_embeddings = 8;
+  check_every_parameter(config);
+}
+
 }  // namespace
 }  // namespace frugal::test
