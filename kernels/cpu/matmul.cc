@@ -1,6 +1,7 @@
-// oneDNN 2.6, or packed_matmul where that is faster. Primitives are created once per problem and
-// shared by all threads. Each call brings its own scratchpad: the one that the library manages
-// belongs to the primitive, and ranks that are threads would write into each other's.
+// oneDNN 2.6, or packed_matmul or thin_matmul where those are faster. Primitives are created once
+// per problem and shared by all threads. Each call brings its own scratchpad: the one that the
+// library manages belongs to the primitive, and ranks that are threads would write into each
+// other's.
 #include <algorithm>
 #include <bit>
 #include <iterator>
@@ -15,6 +16,7 @@
 
 #include "kernels/cpu/packed_matmul.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/thin_matmul.h"
 #include "kernels/ops/op_table.h"
 
 namespace frugal::cpu {
@@ -188,7 +190,9 @@ void multiply(const MatmulArgs& args) {
                   .out = args.out_MN.dtype};
   if (problem.m == 0 || problem.n == 0) return;
   if (problem.k == 0) return without_products(args);
-  if (needs_packing(problem)) {
+  if (is_thin(args)) {
+    thin_matmul(args);
+  } else if (needs_packing(problem)) {
     packed_matmul(args);
   } else if (problem.accumulate && problem.in != problem.out) {
     accumulate_in_pieces(problem, args);

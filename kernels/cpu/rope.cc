@@ -13,11 +13,11 @@ HWY_BEFORE_NAMESPACE();
 namespace frugal::cpu::HWY_NAMESPACE {
 
 template <class T>
-void rotate_token(const Tensor& x_TNH, const ConstTensor& cos_sin_S2P, float direction,
-                  std::int64_t t) {
+void rotate_token(const Tensor& x_TNH, const ConstTensor& cos_sin_S2P, std::int64_t position,
+                  float direction, std::int64_t t) {
   const std::int64_t heads = x_TNH.shape[1];
   const std::int64_t pairs = x_TNH.shape[2] / 2;
-  const float* cosine = cos_sin_S2P.as<float>() + t % cos_sin_S2P.shape[0] * 2 * pairs;
+  const float* cosine = cos_sin_S2P.as<float>() + position * 2 * pairs;
   const float* sine = cosine + pairs;
   const Vec sign = hn::Set(F32(), direction);
   for (std::int64_t n = 0; n < heads; ++n) {
@@ -34,10 +34,13 @@ void rotate_token(const Tensor& x_TNH, const ConstTensor& cos_sin_S2P, float dir
   }
 }
 
-void rotate(const Tensor& x_TNH, const ConstTensor& cos_sin_S2P, float direction) {
+void rotate(const Tensor& x_TNH, const ConstTensor& cos_sin_S2P, const ConstTensor& positions_T,
+            float direction) {
+  const std::int32_t* positions = positions_T.as<std::int32_t>();
   visit_float(x_TNH.dtype, [&]<class T>() {
-    parallel_for(x_TNH.shape[0], x_TNH.shape[1] * x_TNH.shape[2],
-                 [&](std::int64_t t) { rotate_token<T>(x_TNH, cos_sin_S2P, direction, t); });
+    parallel_for(x_TNH.shape[0], x_TNH.shape[1] * x_TNH.shape[2], [&](std::int64_t t) {
+      rotate_token<T>(x_TNH, cos_sin_S2P, positions[t], direction, t);
+    });
   });
 }
 
@@ -49,12 +52,12 @@ namespace frugal::cpu {
 
 HWY_EXPORT(rotate);
 
-void rope_forward(Stream& stream, Tensor x, ConstTensor cos_sin) {
-  stream.run_host([=] { HWY_DYNAMIC_DISPATCH(rotate)(x, cos_sin, 1.0F); });
+void rope_forward(Stream& stream, Tensor x, ConstTensor cos_sin, ConstTensor positions) {
+  stream.run_host([=] { HWY_DYNAMIC_DISPATCH(rotate)(x, cos_sin, positions, 1.0F); });
 }
 
-void rope_backward_input(Stream& stream, Tensor dx, ConstTensor cos_sin) {
-  stream.run_host([=] { HWY_DYNAMIC_DISPATCH(rotate)(dx, cos_sin, -1.0F); });
+void rope_backward_input(Stream& stream, Tensor dx, ConstTensor cos_sin, ConstTensor positions) {
+  stream.run_host([=] { HWY_DYNAMIC_DISPATCH(rotate)(dx, cos_sin, positions, -1.0F); });
 }
 
 }  // namespace frugal::cpu

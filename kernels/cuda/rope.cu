@@ -10,10 +10,11 @@ namespace {
 
 template <class T>
 struct Rotation {
-  T* x;                  // [tokens, heads, 2 pairs]
-  const float* cos_sin;  // [length, 2, pairs]
-  std::int64_t count;    // of pairs in all
-  std::int64_t heads, pairs, length;
+  T* x;                           // [tokens, heads, 2 pairs]
+  const float* cos_sin;           // [length, 2, pairs]
+  const std::int32_t* positions;  // of the tokens
+  std::int64_t count;             // of pairs in all
+  std::int64_t heads, pairs;
   float direction;  // 1, or -1 for the rotation back
 };
 
@@ -23,7 +24,8 @@ __global__ void rope_kernel(Rotation<T> a) {
   if (i >= a.count) return;
   const std::int64_t pair = i % a.pairs, head = i / a.pairs;
   T* x = a.x + head * 2 * a.pairs + pair;
-  const float* cosines = a.cos_sin + head / a.heads % a.length * 2 * a.pairs + pair;
+  const std::int64_t position = a.positions[head / a.heads];
+  const float* cosines = a.cos_sin + position * 2 * a.pairs + pair;
   auto x1 = load<kSize>(x), x2 = load<kSize>(x + a.pairs);
 #pragma unroll
   for (int e = 0; e < kSize; ++e) {
@@ -37,14 +39,14 @@ __global__ void rope_kernel(Rotation<T> a) {
 }
 
 void rotate(Stream& stream, std::string_view name, const Tensor& x, const ConstTensor& cos_sin,
-            float direction) {
+            const ConstTensor& positions, float direction) {
   visit_float(x.dtype, [&]<class T>() {
     const Rotation<T> a{.x = x.as<T>(),
                         .cos_sin = cos_sin.as<float>(),
+                        .positions = positions.as<std::int32_t>(),
                         .count = x.numel() / 2,
                         .heads = x.shape[1],
                         .pairs = x.shape[2] / 2,
-                        .length = cos_sin.shape[0],
                         .direction = direction};
     const auto run = [&]<int kSize>() {
       launch(stream, name, thread_for_each(a.count / kSize), rope_kernel<kSize, T>, a);
@@ -56,12 +58,12 @@ void rotate(Stream& stream, std::string_view name, const Tensor& x, const ConstT
 
 }  // namespace
 
-void rope_forward(Stream& stream, Tensor x, ConstTensor cos_sin) {
-  rotate(stream, "rope_forward", x, cos_sin, 1.0F);
+void rope_forward(Stream& stream, Tensor x, ConstTensor cos_sin, ConstTensor positions) {
+  rotate(stream, "rope_forward", x, cos_sin, positions, 1.0F);
 }
 
-void rope_backward_input(Stream& stream, Tensor dx, ConstTensor cos_sin) {
-  rotate(stream, "rope_backward_input", dx, cos_sin, -1.0F);
+void rope_backward_input(Stream& stream, Tensor dx, ConstTensor cos_sin, ConstTensor positions) {
+  rotate(stream, "rope_backward_input", dx, cos_sin, positions, -1.0F);
 }
 
 }  // namespace frugal::cu

@@ -75,7 +75,8 @@ void add_elementwise(List& list, DType t) {
     ops::bias_backward_weight(s, x(9, DType::kF32, {kWidth}), x(1, t));
   });
   list.add("rope_forward", t, 2, 0, [=](Stream& s, Tensors& x) {
-    ops::rope_forward(s, x(0, t, {kTokens, kWidth / 128, 128}), x(8, DType::kF32, {4096, 2, 64}));
+    ops::rope_forward(s, x(0, t, {kTokens, kWidth / 128, 128}), x(8, DType::kF32, {4096, 2, 64}),
+                      x.ids(kTokens, 4096));
   });
 }
 

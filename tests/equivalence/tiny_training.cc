@@ -57,9 +57,17 @@ std::int64_t first_conflict(const Words& a, const Words& b) {
 // Evaluation and generation between training steps, which must not notice.
 std::vector<float> infer(RankModel& model) {
   std::vector<float> out{model.evaluate(tiny_batches(model.config(), -1)).loss};
-  const std::vector<std::vector<std::int32_t>> prompts{{3, 1, 4}};
-  const std::vector<float> logits = model.next_token_logits(prompts).at(0);
-  out.insert(out.end(), logits.begin(), logits.end());
+  // A prompt, then tokens one by one, of a second sequence too.
+  using Feed = InferenceModel::Feed;
+  const std::vector<std::int32_t> first{3, 1, 4}, second{2, 7}, next{5};
+  const auto extend = [&](const std::vector<Feed>& feeds) {
+    const auto logits = model.inference().extend(feeds);
+    out.insert(out.end(), logits.begin(), logits.end());
+  };
+  extend({{.sequence = 0, .begin = 0, .tokens = first}});
+  extend({{.sequence = 1, .begin = 0, .tokens = second}});
+  extend(
+      {{.sequence = 0, .begin = 3, .tokens = next}, {.sequence = 1, .begin = 2, .tokens = next}});
   return out;
 }
 
@@ -97,6 +105,8 @@ Config tiny_config(const std::string& family, const std::string& precision) {
   config.precision.initial_loss_scale = 1 << 24;
   config.precision.loss_scale_window = 3;
   config.eval.batches = 5;  // no data-parallel size but 1 divides them
+  config.tokenizer.path = "none";  // samples are of tokens here
+  config.sample = {.interval = 1, .prompts = {"abc", "ab"}, .max_new_tokens = 8};
   config.train.steps = kSteps;
   config.train.determinism = "ordered";
   config.train.lanes = 8;

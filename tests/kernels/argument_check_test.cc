@@ -88,15 +88,16 @@ TEST_F(ArgumentChecks, Norms) {
 
 TEST_F(ArgumentChecks, RopeAndActivations) {
   const Tensor angles = null_tensor({3, 2, 4});
-  ops::rope_forward(*plan_, null_tensor({6, 2, 8}), angles);
-  expect_refused("rope_forward", "whole sequences", [&] {
-    ops::rope_forward(*plan_, null_tensor({7, 2, 8}), angles);
+  const Tensor positions = null_tensor({6}, DType::kI32);
+  ops::rope_forward(*plan_, null_tensor({6, 2, 8}), angles, positions);
+  expect_refused("rope_forward", "positions_T", [&] {
+    ops::rope_forward(*plan_, null_tensor({7, 2, 8}), angles, positions);
   });
   expect_refused("rope_backward_input", "odd", [&] {
-    ops::rope_backward_input(*plan_, null_tensor({6, 2, 9}), angles);
+    ops::rope_backward_input(*plan_, null_tensor({6, 2, 9}), angles, positions);
   });
   expect_refused("rope_forward", "cos_sin_S2P", [&] {
-    ops::rope_forward(*plan_, null_tensor({6, 2, 10}), angles);
+    ops::rope_forward(*plan_, null_tensor({6, 2, 10}), angles, positions);
   });
   expect_refused("swiglu_forward", "up_TI", [&] { ops::swiglu_forward(*plan_, x_, x_, half_); });
   expect_refused("swiglu_backward_input", "dup_TI", [&] {

@@ -133,13 +133,14 @@ TEST_P(Elements, AdamwDoesNotDependOnTheCut) {
 TEST_P(Elements, RopeDoesNotDependOnTheHeadsBesideIt) {
   for_each_cpu_target([&] {
     const Owned angles = random_tensor({2, 2, 11}, DType::kF32, 7);
+    const Owned positions = random_ids(4, 0, 2, 9);
     const Owned whole = random_tensor({4, 3, 22}, GetParam(), 8), head({4, 1, 22}, GetParam());
     for (std::int64_t t = 0; t < 4; ++t) {
       const ConstTensor last = ConstTensor(whole).reshape({12, 22}).slice(3 * t + 2, 3 * t + 3);
       std::memcpy(head.get().slice(t, t + 1).data, last.data, last.bytes());
     }
-    ops::rope_forward(*stream_, whole, angles);
-    ops::rope_forward(*stream_, head, angles);
+    ops::rope_forward(*stream_, whole, angles, positions);
+    ops::rope_forward(*stream_, head, angles, positions);
     for (std::int64_t t = 0; t < 4; ++t) {
       const ConstTensor last = ConstTensor(whole).reshape({12, 22}).slice(3 * t + 2, 3 * t + 3);
       EXPECT_EQ(std::memcmp(head.get().slice(t, t + 1).data, last.data, last.bytes()), 0);

@@ -97,11 +97,11 @@ TEST_F(Gradients, Rope) {
   Owned x = random_tensor({6, 2, 8}, DType::kF32, 1);
   const Owned angles = random_tensor({3, 2, 4}, DType::kF32, 2),
               dy = random_tensor({6, 2, 8}, DType::kF32, 3);
-  const Owned dx = copy_of(dy);
-  ref::rope_backward_input(*stream_, dx, angles);
+  const Owned dx = copy_of(dy), positions = random_ids(6, 0, 3, 4);
+  ref::rope_backward_input(*stream_, dx, angles, positions);
   check_gradient(x, dx, dy, [&](Tensor out) {
     std::memcpy(out.data, x.get().data, out.bytes());
-    ref::rope_forward(*stream_, out, angles);
+    ref::rope_forward(*stream_, out, angles, positions);
   });
 }
 

@@ -216,8 +216,9 @@ void add_rope(std::vector<OpCase>& cases, DType dtype, std::int64_t pairs) {
                    [=](const OpTable& table, Stream& stream) {
                      Owned x = random_tensor({10, 3, 2 * pairs}, dtype, 1), dx = copy_of(x);
                      const Owned table_S2P = random_tensor({5, 2, pairs}, DType::kF32, 2);
-                     table.rope_forward(stream, x, table_S2P);
-                     table.rope_backward_input(stream, dx, table_S2P);
+                     const Owned positions = random_ids(10, 0, 5, 3);
+                     table.rope_forward(stream, x, table_S2P, positions);
+                     table.rope_backward_input(stream, dx, table_S2P, positions);
                      return outputs(std::move(x), std::move(dx));
                    },
                    tolerance(dtype, 2, 8.0)});
@@ -480,6 +481,7 @@ std::vector<OpCase> op_cases() {
     add_sums(cases, dtype);
   }
   add_adamw_formats(cases);
+  add_cache_cases(cases);
   return cases;
 }
 

@@ -27,6 +27,9 @@ inline std::ostream& operator<<(std::ostream& out, const OpCase& op) {
 // Every op at odd, empty and larger sizes, in each dtype.
 std::vector<OpCase> op_cases();
 
+// Of kernels/ops/cache.h: part of the above.
+void add_cache_cases(std::vector<OpCase>& cases);
+
 // The reference as a table, like a backend's.
 const OpTable& reference_table();
 

@@ -6,8 +6,8 @@
 #include <chrono>
 #include <filesystem>
 
-#include "kernels/ops/elementwise.h"
 #include "trainer/checkpoint/agreement.h"
+#include "trainer/engine/load_runs.h"
 #include "trainer/engine/run_identity.h"
 
 namespace frugal {
@@ -76,6 +76,9 @@ void check_identity(const CheckpointReader& reader, const Config& config,
   // What runs did before these keys.
   saved.try_emplace("precision.master", "true");
   saved.try_emplace("precision.optimizer_state", "fp32");
+  for (const auto& [key, value] : flat_config(dump_config(Config{}))) {
+    if (key.starts_with("model.rope_")) saved.try_emplace(key, value);
+  }
   const auto differences =
       identity_differences(saved, run_identity(config, facts.tokenizer_digest, facts.data_digest));
   if (differences.empty()) return;
@@ -120,25 +123,6 @@ void put_aside(const std::string& root, const std::string& from,
              " checkpoints of the run are now in ", aside));
 }
 
-// In place where the run lies on the host, otherwise as many elements at a time as fit the staging
-// memory.
-void read_run(const CheckpointReader& reader, const TensorRun& run, const RankModel& model) {
-  const bool in_place = on_host(run.local.device);
-  const std::int64_t most =
-      in_place ? run.local.numel()
-               : model.staging().numel() / static_cast<std::int64_t>(size_of(run.local.dtype));
-  for (std::int64_t begin = run.begin; begin < run.end; begin += most) {
-    TensorRun part = run;
-    part.begin = begin;
-    part.end = std::min(run.end, begin + most);
-    const Tensor to = run.local.slice(part.begin - run.begin, part.end - run.begin);
-    part.local = in_place ? to : Tensor{model.staging().data, to.shape, to.dtype, {}};
-    for (const TensorSlice& slice : slices_of_run(part)) reader.read(slice);
-    ops::copy(model.compute(), to, part.local);
-    model.compute().synchronize();
-  }
-}
-
 }  // namespace
 
 void Progress::settle(bool update_skipped, const PrecisionConfig& precision) {
@@ -148,7 +132,9 @@ void Progress::settle(bool update_skipped, const PrecisionConfig& precision) {
 }
 
 Progress load_checkpoint(const CheckpointReader& reader, RankModel& model) {
-  for (const TensorRun& run : model.state_runs(false)) read_run(reader, run, model);
+  load_runs(
+      model.state_runs(false), [&](const TensorSlice& slice) { reader.read(slice); },
+      model.compute(), model.staging());
   model.restored();
   const bool fp16 = model.config().precision.compute == "fp16";
   return {.step = reader.info().step,

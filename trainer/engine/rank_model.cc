@@ -78,7 +78,8 @@ RankModel::RankModel(const Config& config, DeviceMesh& mesh, Device device,
       memory_.gradients);
   make_optimizer(dims);
   make_microbatches(dims);
-  make_inference();
+  make_evaluation();
+  if (config.sample.interval > 0) make_inference(dims);
   if (!on_host(device)) staging_ = memory_.host.allocate("staging", {kStagingBytes}, DType::kU8);
   const RankResources resources{.compute = *compute_,
                                 .pipeline = *pipeline_,
@@ -89,7 +90,6 @@ RankModel::RankModel(const Config& config, DeviceMesh& mesh, Device device,
                                 .tf32 = config.precision.tf32};
   executor_ = std::make_unique<PipelineExecutor>(schedule_, stages, resources);
   eval_executor_ = std::make_unique<PipelineExecutor>(eval_schedule_, stages, resources);
-  logits_executor_ = std::make_unique<PipelineExecutor>(logits_schedule_, stages, resources);
 }
 
 MemoryPlan RankModel::plan(const Config& config, int world_rank, Device device) {
@@ -99,8 +99,7 @@ MemoryPlan RankModel::plan(const Config& config, int world_rank, Device device) 
   RankModel model(config, mesh, device, std::nullopt, StreamMode::kInline);
   // One step on null tensors shows how much scratch the layers take.
   model.executor_->run(model.microbatches_, model.reducer_.get());
-  const std::vector<std::int64_t> tokens(static_cast<std::size_t>(config.batch.micro_batch_size));
-  model.logits_executor_->run(model.logits_microbatch(tokens), nullptr);
+  if (model.inference_) model.inference_->measure();
   GroupMemory groups;
   for (const Axis axis : {Axis::kPipeline, Axis::kData, Axis::kContext, Axis::kTensor}) {
     const GroupMemory group = group_memory(device, mesh.size(axis));

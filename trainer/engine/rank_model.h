@@ -15,6 +15,7 @@
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/config/config.h"
 #include "trainer/engine/executor.h"
+#include "trainer/engine/inference_model.h"
 #include "trainer/engine/stage.h"
 #include "trainer/optim/adamw.h"
 #include "trainer/optim/grad_norm.h"
@@ -86,10 +87,8 @@ class RankModel {
 
   // Loss of micro-batches 0 .. config.eval.batches - 1, the same bits on every layout.
   EvalResult evaluate(const BatchSource& batches);
-  // Logits over the vocabulary of the token that follows each sequence. 1 to micro_batch_size
-  // sequences of 1 to sequence_length tokens; every rank gives the same ones and gets all logits.
-  std::vector<std::vector<float>> next_token_logits(
-      std::span<const std::vector<std::int32_t>> sequences);
+  // Generation from the weights as they are; there when sample.interval is set. Between steps.
+  InferenceModel& inference();
 
   // Optimizer state and master weights, which lie on the device, as runs of the global tensors
   // "KIND/PARAMETER", kind being master, exp_avg or exp_avg_sq. saved: what this rank writes to a
@@ -129,8 +128,8 @@ class RankModel {
   float tokens_of_step() const;   // of all ranks, ignored ones too
   int eval_microbatches() const;  // of one pipeline at once
   int eval_rounds() const;
-  void make_inference();
-  std::span<const Microbatch> logits_microbatch(std::span<const std::int64_t> tokens);
+  void make_evaluation();
+  void make_inference(const ModelDimensions& dims);
   EvalResult mean_loss(const Tensor& losses, std::int64_t count, std::int64_t own_tokens);
   void gather_weights();
   int microbatches() const;  // of one pipeline in one step
@@ -148,18 +147,18 @@ class RankModel {
   std::vector<ShardPiece> pieces_;  // what the optimizer updates here
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<GradNorm> grad_norm_;
-  Schedule eval_schedule_, logits_schedule_;  // forwards alone
-  std::unique_ptr<PipelineExecutor> executor_, eval_executor_, logits_executor_;
+  Schedule eval_schedule_;  // forwards alone
+  std::unique_ptr<PipelineExecutor> executor_, eval_executor_;
+  std::unique_ptr<InferenceModel> inference_;
   bool prepared_ = false;         // the gradients of a step have been computed plainly
   std::unique_ptr<Graph> graph_;  // of enqueue_gradients(), captured anew for another loss scale
   float graph_loss_scale_ = 0.0F;
-  std::vector<Microbatch> microbatches_, logits_microbatch_;
+  std::vector<Microbatch> microbatches_;
   std::vector<Mirrored> ids_, targets_, document_starts_;  // by micro-batch, i32 [tokens]
   Tensor lane_losses_;      // f32 [lanes of all data ranks]: own ones filled
   Tensor eval_losses_;      // f32 [micro-batches of an evaluation, all data ranks]: own ones filled
   Mirrored loss_sum_;       // f32 [1]
   Mirrored target_tokens_;  // i32 [1]
-  Mirrored logits_;         // f32 [micro_batch_size, vocab]
   Tensor staging_;
 };
 

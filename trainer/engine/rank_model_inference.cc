@@ -1,4 +1,4 @@
-// Forwards without backward: evaluation and the logits that generation samples from.
+// Forwards without backward: evaluation, and the model that samples come from.
 #include <algorithm>
 
 #include "kernels/ops/elementwise.h"
@@ -22,19 +22,16 @@ int RankModel::eval_rounds() const {
   return divide_up(config_.eval.batches, eval_microbatches() * mesh_.size(Axis::kData));
 }
 
-void RankModel::make_inference() {
+void RankModel::make_evaluation() {
   const ParallelismConfig& parallelism = config_.parallelism;
   const auto forwards = [&](int count) {
     return insert_transfers(
         make_forward_only(parallelism.pipeline, parallelism.stages_per_rank, count));
   };
   eval_schedule_ = forwards(eval_microbatches());
-  logits_schedule_ = forwards(1);
   eval_losses_ = memory_.activations.allocate(
       "evaluation losses", {eval_rounds() * eval_microbatches() * mesh_.size(Axis::kData)},
       DType::kF32);
-  logits_ = allocate_mirrored(
-      "logits", {config_.batch.micro_batch_size, config_.model.vocab_size.value()}, DType::kF32);
 }
 
 EvalResult RankModel::evaluate(const BatchSource& batches) {
@@ -59,43 +56,33 @@ EvalResult RankModel::evaluate(const BatchSource& batches) {
   return mean_loss(eval_losses_, config_.eval.batches, own_tokens);
 }
 
-std::span<const Microbatch> RankModel::logits_microbatch(std::span<const std::int64_t> tokens) {
-  logits_microbatch_.assign(1, microbatches_.front());
-  logits_microbatch_.front().logit_tokens = tokens;
-  logits_microbatch_.front().logits_BV = logits_.tensor;
-  return logits_microbatch_;
+// Room for every prompt at the length that it can reach.
+void RankModel::make_inference(const ModelDimensions& dims) {
+  constexpr std::size_t kMostSequences = 8;
+  const SampleConfig& sample = config_.sample;
+  std::size_t longest = 0;  // a token is a byte at least
+  for (const std::string& prompt : sample.prompts) longest = std::max(longest, prompt.size() + 1);
+  const auto most = static_cast<std::size_t>(config_.model.max_position_embeddings);
+  const int positions =
+      static_cast<int>(std::min(most, longest + static_cast<std::size_t>(sample.max_new_tokens)));
+  const InferenceResources resources{.compute = *compute_,
+                                     .scratch = scratch_,
+                                     .mesh = mesh_,
+                                     .params = params_,
+                                     .memory = memory_.activations,
+                                     .host = memory_.host,
+                                     .tf32 = config_.precision.tf32};
+  const auto sequences = static_cast<int>(std::min(kMostSequences, sample.prompts.size()));
+  inference_ = std::make_unique<InferenceModel>(
+      config_, dims, resources,
+      InferenceLimits{.sequences = sequences,
+                      .positions = positions,
+                      .new_tokens = std::min(positions, static_cast<int>(longest))});
 }
 
-std::vector<std::vector<float>> RankModel::next_token_logits(
-    std::span<const std::vector<std::int32_t>> sequences) {
-  const auto length = static_cast<std::size_t>(config_.data.sequence_length);
-  const auto rows = static_cast<std::size_t>(config_.batch.micro_batch_size);
-  FRUGAL_CHECK(!sequences.empty() && sequences.size() <= rows, sequences.size(), " sequences");
-  std::vector<std::int32_t> inputs(rows * length, 0);  // attention is causal: the end is not seen
-  const std::vector<std::int32_t> targets(rows * length, -1);
-  std::vector<std::int32_t> documents(config_.data.document_mask ? rows * length : 0, 0);
-  std::vector<std::int64_t> last;
-  for (std::size_t b = 0; b < sequences.size(); ++b) {
-    FRUGAL_CHECK(!sequences[b].empty() && sequences[b].size() <= length, "a sequence of ",
-                 sequences[b].size(), " tokens");
-    std::ranges::copy(sequences[b], inputs.begin() + static_cast<std::ptrdiff_t>(b * length));
-    last.push_back(static_cast<std::int64_t>(b * length + sequences[b].size()) - 1);
-  }
-  load(0, {inputs, targets, documents});
-  logits_executor_->run(logits_microbatch(last), nullptr);
-  compute_->synchronize();
-  pipeline_->synchronize();
-  mesh_.group(Axis::kPipeline)
-      .broadcast(logits_.tensor, logits_schedule_.rank_of_stage.back(), *compute_);
-  ops::copy(*compute_, logits_.host, logits_.tensor);
-  compute_->synchronize();
-  std::vector<std::vector<float>> out;
-  const std::int64_t vocab = logits_.host.shape[1];
-  for (std::int64_t b = 0; b < std::ssize(sequences); ++b) {
-    const float* row = logits_.host.as<float>() + b * vocab;
-    out.emplace_back(row, row + vocab);
-  }
-  return out;
+InferenceModel& RankModel::inference() {
+  FRUGAL_CHECK(inference_ != nullptr, "sample.interval is not set");
+  return *inference_;
 }
 
 }  // namespace frugal

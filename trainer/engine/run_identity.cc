@@ -41,7 +41,7 @@ std::map<std::string, std::string> run_identity(const Config& config,
   std::map<std::string, std::string> out;
   for (const auto& [key, value] : flat_config(dump_config(config))) {
     const bool fixed = std::ranges::find(kFixed, key) != kFixed.end();
-    if (fixed || key.starts_with("model.")) out[key] = value;
+    if (fixed || (key.starts_with("model.") && key != "model.init_from")) out[key] = value;
   }
   out["tokenizer"] = tokenizer_digest;
   out["data"] = data_digest;

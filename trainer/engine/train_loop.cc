@@ -289,19 +289,19 @@ void TrainLoop::evaluate() {
 }
 
 void TrainLoop::sample() {
-  std::vector<std::vector<std::int32_t>> prompts;
+  std::vector<Prompt> prompts;
   for (const std::string& prompt : config_.sample.prompts) {
-    auto& ids = prompts.emplace_back();
+    auto& ids = prompts.emplace_back().tokens;
     if (prompt.empty()) ids.push_back(run_.tokenizer->end_of_text());
     run_.tokenizer->encode(prompt, ids);
   }
-  const auto texts = generate(*model_, prompts,
+  const auto texts = generate(model_->inference(), prompts,
                               {.max_new_tokens = config_.sample.max_new_tokens,
                                .temperature = config_.sample.temperature,
                                .top_k = config_.sample.top_k,
                                .top_p = config_.sample.top_p,
                                .seed = config_.seed,
-                               .end_of_text = run_.tokenizer->end_of_text()});
+                               .stop_tokens = {run_.tokenizer->end_of_text()}});
   if (!metrics_) return;
   for (std::size_t i = 0; i < texts.size(); ++i) {
     metrics_->sample(progress_.step, config_.sample.prompts[i], run_.tokenizer->decode(texts[i]));

@@ -7,6 +7,7 @@
 #include <numbers>
 
 #include "kernels/ops/attention.h"
+#include "kernels/ops/cache.h"
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/rope.h"
 #include "trainer/model/param_store.h"
@@ -29,7 +30,10 @@ Tensor rows(const Tensor& t) {
 }  // namespace
 
 AttentionLayer::AttentionLayer(const ModelDimensions& dims, int index, Tensor rope_table)
-    : dims_(dims), name_(concat("model.layers.", index, ".self_attn")), rope_table_(rope_table) {}
+    : dims_(dims),
+      index_(index),
+      name_(concat("model.layers.", index, ".self_attn")),
+      rope_table_(rope_table) {}
 
 float AttentionLayer::scale() const {
   return 1.0F / std::sqrt(static_cast<float>(dims_.head_dim));
@@ -136,6 +140,32 @@ void AttentionLayer::normalize_backward(LayerContext& ctx, const Stash& stash) c
                          k_norm_.statistics(stash));
 }
 
+void AttentionLayer::attend(LayerContext& ctx, const Stash& stash) const {
+  const KvCache* cache = ctx.microbatch.cache;
+  if (cache != nullptr) {
+    const KvCache::Layer& layer = cache->layers[static_cast<std::size_t>(index_)];
+    ops::rows_store(ctx.compute, flat_out(layer.k_RMH), cache->rows_T, flat(stash[k_]));
+    ops::rows_store(ctx.compute, flat_out(layer.v_RMH), cache->rows_T, flat(stash[v_]));
+    if (!cache->fresh) {
+      return ops::attention_cached_forward(ctx.compute, {.out_TNH = stash[out_],
+                                                         .q_TNH = stash[q_],
+                                                         .k_RMH = layer.k_RMH,
+                                                         .v_RMH = layer.v_RMH,
+                                                         .first_row_T = cache->first_row_T,
+                                                         .last_row_T = cache->last_row_T,
+                                                         .scale = scale()});
+    }
+  }
+  ops::attention_forward(ctx.compute, {.out_TNH = stash[out_],
+                                       .lse_TN = stash[lse_],
+                                       .q_TNH = stash[q_],
+                                       .k_TMH = stash[k_],
+                                       .v_TMH = stash[v_],
+                                       .document_start_T = ctx.microbatch.document_start_T,
+                                       .sequence_length = dims_.sequence_length,
+                                       .scale = scale()});
+}
+
 void AttentionLayer::forward(LayerContext& ctx, ConstTensor x, Tensor y, const Stash& stash) const {
   norm_.forward(ctx, stash[normed_], x, norm_.statistics(stash));
   {
@@ -147,17 +177,11 @@ void AttentionLayer::forward(LayerContext& ctx, ConstTensor x, Tensor y, const S
   }
   if (dims_.qk_norm) normalize(ctx, stash);
   if (!dims_.learned_positions) {
-    ops::rope_forward(ctx.compute, stash[q_], rope_table_);
-    ops::rope_forward(ctx.compute, stash[k_], rope_table_);
+    const ConstTensor positions = ctx.microbatch.positions_T;
+    ops::rope_forward(ctx.compute, stash[q_], rope_table_, positions);
+    ops::rope_forward(ctx.compute, stash[k_], rope_table_, positions);
   }
-  ops::attention_forward(ctx.compute, {.out_TNH = stash[out_],
-                                       .lse_TN = stash[lse_],
-                                       .q_TNH = stash[q_],
-                                       .k_TMH = stash[k_],
-                                       .v_TMH = stash[v_],
-                                       .document_start_T = ctx.microbatch.document_start_T,
-                                       .sequence_length = dims_.sequence_length,
-                                       .scale = scale()});
+  attend(ctx, stash);
   o_proj_.forward_row(ctx, y, flat(stash[out_]), x);
 }
 
@@ -179,8 +203,9 @@ void AttentionLayer::backward_input(LayerContext& ctx, ConstTensor dy, Tensor dx
                                               .sequence_length = dims_.sequence_length,
                                               .scale = scale()});
   if (!dims_.learned_positions) {
-    ops::rope_backward_input(ctx.compute, stash[dq_], rope_table_);
-    ops::rope_backward_input(ctx.compute, stash[dk_], rope_table_);
+    const ConstTensor positions = ctx.microbatch.positions_T;
+    ops::rope_backward_input(ctx.compute, stash[dq_], rope_table_, positions);
+    ops::rope_backward_input(ctx.compute, stash[dk_], rope_table_, positions);
   }
   if (dims_.qk_norm) normalize_backward(ctx, stash);
   const Tensor partial = partial_for(ctx, stash[dnormed_]);

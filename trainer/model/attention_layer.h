@@ -35,10 +35,12 @@ class AttentionLayer final : public Layer {
   float scale() const;
   void declare_projections(LayerBuilder& builder);
   void declare_qk_norm(LayerBuilder& builder);
+  void attend(LayerContext& ctx, const Stash& stash) const;
   void normalize(LayerContext& ctx, const Stash& stash) const;
   void normalize_backward(LayerContext& ctx, const Stash& stash) const;
 
   ModelDimensions dims_;
+  int index_;
   std::string name_;
   Tensor rope_table_;
   Norm norm_, q_norm_, k_norm_;

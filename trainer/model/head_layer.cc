@@ -132,18 +132,20 @@ void HeadLayer::token_logits(LayerContext& ctx, ConstTensor x) const {
   const Workspace::Mark mark(ctx.scratch);
   const ConstTensor normed =
       normed_tokens(ctx, x, norm_.scratch_statistics(ctx.scratch, x.shape[0]));
-  const std::int64_t rows = dims_.vocab_rows();
-  const Tensor local = ctx.scratch.allocate({rows}, DType::kF32);
-  const Tensor all = ctx.scratch.allocate({rows * dims_.tensor_size}, DType::kF32);
   const auto tokens = ctx.microbatch.logit_tokens;
-  for (std::size_t b = 0; b < tokens.size(); ++b) {
-    ctx.multiply({.out_MN = local.reshape({1, rows}),
-                  .a = normed.slice(tokens[b], tokens[b] + 1),
-                  .b = ctx.params.weight(weight_),
-                  .transpose_b = true});
-    ctx.tensor_group.all_gather(local, all, ctx.compute);
-    const auto row = static_cast<std::int64_t>(b);
-    ops::cast(ctx.compute, ctx.microbatch.logits_BV.slice(row, row + 1).reshape({dims_.vocab}),
+  const std::int64_t count = std::ssize(tokens), rows = dims_.vocab_rows();
+  const Tensor chosen = ctx.scratch.allocate({count, dims_.hidden}, dims_.dtype);
+  const Tensor local = ctx.scratch.allocate({count, rows}, DType::kF32);
+  const Tensor all = ctx.scratch.allocate({rows * dims_.tensor_size}, DType::kF32);
+  for (std::int64_t b = 0; b < count; ++b) {
+    const std::int64_t token = tokens[static_cast<std::size_t>(b)];
+    ops::copy(ctx.compute, chosen.slice(b, b + 1), normed.slice(token, token + 1));
+  }
+  ctx.multiply(
+      {.out_MN = local, .a = chosen, .b = ctx.params.weight(weight_), .transpose_b = true});
+  for (std::int64_t b = 0; b < count; ++b) {
+    ctx.tensor_group.all_gather(local.slice(b, b + 1).reshape({rows}), all, ctx.compute);
+    ops::cast(ctx.compute, ctx.microbatch.logits_BV.slice(b, b + 1).reshape({dims_.vocab}),
               all.slice(0, dims_.vocab));
   }
 }

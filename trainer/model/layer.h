@@ -47,15 +47,30 @@ struct Stash {
   Tensor operator[](StashId id) const { return tensors[static_cast<std::size_t>(id)]; }
 };
 
+// Keys and values of earlier tokens, in generation. A row is a token's: [rows, M, H], of this
+// rank's heads.
+struct KvCache {
+  struct Layer {
+    Tensor k_RMH, v_RMH;
+  };
+  std::span<const Layer> layers;  // by transformer layer; null where another stage has it
+  // i32, of the micro-batch's tokens: the row that keeps its key and value (-1: none), and the
+  // first and last row that it sees.
+  ConstTensor rows_T, first_row_T, last_row_T;
+  // The micro-batch is one sequence from its beginning: its tokens see nothing else.
+  bool fresh = false;
+};
+
 // One micro-batch's tokens on the device. All tensor ranks hold all of them.
 struct Microbatch {
   ConstTensor ids_T, targets_T;  // i32; a target of -1 is ignored
-  ConstTensor positions_T;       // i32: position within the sequence
+  ConstTensor positions_T;       // i32: as rotary or learned positions count them
   ConstTensor document_start_T;  // i32; not given without document mask
   Tensor loss_1;                 // f32: the head adds the sum of the tokens' losses to it
   float loss_scale = 1.0F;       // gradient of the objective with respect to one token's loss
-  // Given in generation, instead of a loss: the head writes (=) the logits of token
+  // Given in generation: the cache, and instead of a loss, the head writes (=) the logits of token
   // logit_tokens[b] to row b. f32 [rows, vocab].
+  const KvCache* cache = nullptr;
   std::span<const std::int64_t> logit_tokens;
   Tensor logits_BV;
 };

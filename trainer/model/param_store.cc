@@ -58,6 +58,13 @@ void ParamStore::allocate(Arena& weights, Arena& grads) {
   }
 }
 
+ParamId ParamStore::find(std::string_view name) const {
+  ParamId id = 0;
+  while (id < size() && entry(id).spec.name != name) ++id;
+  FRUGAL_CHECK(id < size(), "no parameter ", name);
+  return id;
+}
+
 Tensor ParamStore::view(const Tensor& bucket, const Entry& entry) const {
   Tensor out = bucket.slice(entry.block, entry.block + entry.blocks);
   out.shape = entry.spec.local;  // the tail of the last block stays zero

@@ -59,6 +59,8 @@ class ParamStore {
 
   Tensor weight(ParamId id) const;  // local shape
   Tensor grad(ParamId id) const;    // local shape, f32
+  // The first that was declared under the name. Throws Error(kInternal) where there is none.
+  ParamId find(std::string_view name) const;
   const Entry& entry(ParamId id) const { return entries_[static_cast<std::size_t>(id)]; }
   int size() const { return static_cast<int>(entries_.size()); }
   const std::vector<ParamBucket>& buckets() const { return buckets_; }

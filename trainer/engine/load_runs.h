@@ -1,0 +1,26 @@
+// Tensors of a rank out of files, by several readers at once.
+#pragma once
+
+#include <functional>
+#include <span>
+
+#include "kernels/core/stream.h"
+#include "trainer/checkpoint/checkpoint.h"
+
+namespace frugal {
+
+// Fills slice.local, which lies on the host. Called by several threads at once. Throws
+// Error(kData).
+using SliceReader = std::function<void(const TensorSlice& slice)>;
+
+// Of a checkpoint's weights under the parameters' own names, in the dtype that the slice wants:
+// its tensors "master/NAME". The reader must outlive it.
+SliceReader weights_of(const CheckpointReader& reader);
+
+// Fills every run. Those on the host are read in place; others go through staging (u8, on the host,
+// at least a MiB), which the caller waits for. At most as many threads as compute with, and four,
+// which keeps a disk busy; beside the runs' memory, what read() itself needs.
+void load_runs(std::span<const TensorRun> runs, const SliceReader& read, Stream& stream,
+               const Tensor& staging);
+
+}  // namespace frugal
