@@ -39,6 +39,8 @@ std::string_view advice(int error_number) {
       return "; check the permissions";
     case ENOENT:
       return "; the folder must be whole, and the same for all nodes";
+    case ELOOP:
+      return "; symbolic links are not followed: put the file itself there (cp -L)";
     default:
       return "";
   }
