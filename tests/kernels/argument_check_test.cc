@@ -86,6 +86,31 @@ TEST_F(ArgumentChecks, Norms) {
   });
 }
 
+TEST_F(ArgumentChecks, ProductsEndInOneWay) {
+  const MatmulArgs fits{.out_MN = half_,
+                        .a = null_tensor({6, 4}, DType::kBF16),
+                        .b = null_tensor({4, 8}, DType::kBF16)};
+  const auto refuse = [&](const char* what, const auto& change) {
+    MatmulArgs args = fits;
+    change(args);
+    expect_refused("matmul", what, [&] { ops::matmul(*plan_, args); });
+  };
+  ops::matmul(*plan_, fits);
+  refuse("add_MN", [&](MatmulArgs& args) { args.add_MN = x_; });
+  refuse("gelu_input_MN", [&](MatmulArgs& args) { args.gelu_input_MN = wide_; });
+  refuse("dgelu_input_MN", [&](MatmulArgs& args) { args.dgelu_input_MN = t_; });
+  refuse("exclude one another",
+         [&](MatmulArgs& args) { args.add_MN = args.gelu_input_MN = half_; });
+  refuse("exclude one another", [&](MatmulArgs& args) {
+    args.accumulate = true;
+    args.dgelu_input_MN = half_;
+  });
+  refuse("bias_N and dgelu_input_MN", [&](MatmulArgs& args) {
+    args.bias_N = null_tensor({8}, DType::kBF16);
+    args.dgelu_input_MN = half_;
+  });
+}
+
 TEST_F(ArgumentChecks, RopeAndActivations) {
   const Tensor angles = null_tensor({3, 2, 4});
   ops::rope_forward(*plan_, null_tensor({6, 2, 8}), angles);
