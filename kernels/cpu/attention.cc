@@ -88,6 +88,16 @@ void load_tiles(const ConstTensor& t_THH, std::int64_t head, std::int64_t sequen
   }
 }
 
+// Elements of a row of a buffer: a head's, rounded up to whole vectors.
+struct Widths {
+  std::int64_t key, value;  // of q and k; of v and out
+  Widths(const ConstTensor& q_TNH, const ConstTensor& v_TMH)
+      : key(whole_vectors(q_TNH.shape[2])), value(whole_vectors(v_TMH.shape[2])) {}
+  static std::int64_t whole_vectors(std::int64_t size) {
+    return round_up(size, static_cast<std::int64_t>(hn::Lanes(F32())));
+  }
+};
+
 // What one query has summed over the keys so far.
 struct RunningSum {
   float& largest;
@@ -128,34 +138,35 @@ void weigh_keys(float* row, const Visible& visible, float scale, const RunningSu
 
 template <class T>
 void forward_tile(const AttentionForwardArgs& args, const QueryTile& queries, std::int64_t head,
-                  std::int64_t width, AttentionBuffers& buffers) {
+                  const Widths& width, AttentionBuffers& buffers) {
   const F32 d;
-  float* q = cleared(buffers.q, kTile * width);
-  float* out = cleared(buffers.out, kTile * width);
+  float* q = cleared(buffers.q, kTile * width.key);
+  float* out = cleared(buffers.out, kTile * width.value);
   load_rows<T>(args.q_TNH, head, queries.sequence + queries.begin, queries.sequence + queries.end,
-               width, q);
+               width.key, q);
   std::fill_n(buffers.largest, kTile, -std::numeric_limits<float>::infinity());
   std::fill_n(buffers.total, kTile, 0.0F);
   for (std::int64_t key = queries.first_key_tile(); key < queries.end; key += kTile) {
     std::fill_n(buffers.p, kTile * kTile, 0.0F);
-    multiply_add({q, width, 1}, {buffers.k_tiles.data() + key * width, kTile}, queries.rows(),
-                 args.q_TNH.shape[2], buffers.p);
+    multiply_add({q, width.key, 1}, {buffers.k_tiles.data() + key * width.key, kTile},
+                 queries.rows(), args.q_TNH.shape[2], buffers.p);
     for (std::int64_t r = 0; r < queries.rows(); ++r) {
       weigh_keys(buffers.p + r * kTile, {queries, queries.begin + r, key}, args.scale,
-                 {buffers.largest[r], buffers.total[r], out + r * width, width});
+                 {buffers.largest[r], buffers.total[r], out + r * width.value, width.value});
     }
-    multiply_add({buffers.p, kTile, 1}, {buffers.rows.data() + key * width, width}, queries.rows(),
-                 std::min(kTile, queries.end - key), out);
+    multiply_add({buffers.p, kTile, 1}, {buffers.rows.data() + key * width.value, width.value},
+                 queries.rows(), std::min(kTile, queries.end - key), out);
   }
   for (std::int64_t r = 0; r < queries.rows(); ++r) {
     const Vec total = hn::Set(d, buffers.total[r]);
-    for_vectors(0, width, [&](std::int64_t h, auto lanes) {
-      store(hn::Div(load(out + r * width + h, lanes), total), out + r * width + h, lanes);
+    float* row = out + r * width.value;
+    for_vectors(0, width.value, [&](std::int64_t h, auto lanes) {
+      store(hn::Div(load(row + h, lanes), total), row + h, lanes);
     });
     args.lse_TN.as<float>()[(queries.sequence + queries.begin + r) * args.q_TNH.shape[1] + head] =
         buffers.largest[r] + std::log(buffers.total[r]);
   }
-  store_rows<T>(out, width, args.out_TNH, head, queries.sequence + queries.begin,
+  store_rows<T>(out, width.value, args.out_TNH, head, queries.sequence + queries.begin,
                 queries.sequence + queries.end);
 }
 
@@ -163,13 +174,11 @@ template <class T>
 void forward_item(const AttentionForwardArgs& args, std::int64_t sequence, std::int64_t head) {
   AttentionBuffers& buffers = thread_buffers();
   const std::int64_t length = args.sequence_length;
-  const std::int64_t width =
-      round_up(args.q_TNH.shape[2], static_cast<std::int64_t>(hn::Lanes(F32())));
+  const Widths width(args.q_TNH, args.v_TMH);
   const std::int64_t kv_head = head / (args.q_TNH.shape[1] / args.k_TMH.shape[1]);
-  const std::int64_t padded = round_up(length, kTile) * width;
-  load_rows<T>(args.v_TMH, kv_head, sequence, sequence + length, width,
-               cleared(buffers.rows, padded));
-  load_tiles<T>(args.k_TMH, kv_head, sequence, length, width, buffers.k_tiles);
+  load_rows<T>(args.v_TMH, kv_head, sequence, sequence + length, width.value,
+               cleared(buffers.rows, round_up(length, kTile) * width.value));
+  load_tiles<T>(args.k_TMH, kv_head, sequence, length, width.key, buffers.k_tiles);
   for (std::int64_t begin = 0; begin < length; begin += kTile) {
     forward_tile<T>(args, query_tile(args.document_start_T, sequence, begin, length), head, width,
                     buffers);
@@ -193,74 +202,73 @@ void differentiate_row(float* p, float* ds, const Visible& visible, float scale,
 
 // Everything of one tile of queries with one tile of keys.
 void backward_tiles(const AttentionBackwardArgs& args, const QueryTile& queries, std::int64_t key,
-                    std::int64_t width, AttentionBuffers& b) {
-  const std::int64_t size = args.q_TNH.shape[2];
+                    const Widths& width, AttentionBuffers& b) {
   const std::int64_t keys = std::min(kTile, queries.end - key);
   std::fill_n(b.p, kTile * kTile, 0.0F);
   std::fill_n(b.ds, kTile * kTile, 0.0F);
-  multiply_add({b.q.data(), width, 1}, {b.k_tiles.data() + key * width, kTile}, queries.rows(),
-               size, b.p);
-  multiply_add({b.dout.data(), width, 1}, {b.v_tiles.data() + key * width, kTile}, queries.rows(),
-               size, b.ds);
+  multiply_add({b.q.data(), width.key, 1}, {b.k_tiles.data() + key * width.key, kTile},
+               queries.rows(), args.q_TNH.shape[2], b.p);
+  multiply_add({b.dout.data(), width.value, 1}, {b.v_tiles.data() + key * width.value, kTile},
+               queries.rows(), args.v_TMH.shape[2], b.ds);
   for (std::int64_t r = 0; r < queries.rows(); ++r) {
     differentiate_row(b.p + r * kTile, b.ds + r * kTile, {queries, queries.begin + r, key},
                       args.scale, b.lse[r], b.delta[r]);
   }
-  multiply_add({b.p, 1, kTile}, {b.dout.data(), width}, keys, queries.rows(),
-               b.dv.data() + key * width);
-  multiply_add({b.ds, 1, kTile}, {b.q.data(), width}, keys, queries.rows(),
-               b.dk.data() + key * width);
-  multiply_add({b.ds, kTile, 1}, {b.rows.data() + key * width, width}, queries.rows(), keys,
+  multiply_add({b.p, 1, kTile}, {b.dout.data(), width.value}, keys, queries.rows(),
+               b.dv.data() + key * width.value);
+  multiply_add({b.ds, 1, kTile}, {b.q.data(), width.key}, keys, queries.rows(),
+               b.dk.data() + key * width.key);
+  multiply_add({b.ds, kTile, 1}, {b.rows.data() + key * width.key, width.key}, queries.rows(), keys,
                b.dq.data());
 }
 
 template <class T>
 void backward_query_tile(const AttentionBackwardArgs& args, const QueryTile& queries,
-                         std::int64_t head, std::int64_t width, AttentionBuffers& b) {
+                         std::int64_t head, const Widths& width, AttentionBuffers& b) {
   const std::int64_t begin = queries.sequence + queries.begin;
   const std::int64_t end = queries.sequence + queries.end;
-  load_rows<T>(args.q_TNH, head, begin, end, width, cleared(b.q, kTile * width));
-  load_rows<T>(args.dout_TNH, head, begin, end, width, cleared(b.dout, kTile * width));
-  cleared(b.dq, kTile * width);
+  load_rows<T>(args.q_TNH, head, begin, end, width.key, cleared(b.q, kTile * width.key));
+  load_rows<T>(args.dout_TNH, head, begin, end, width.value, cleared(b.dout, kTile * width.value));
+  cleared(b.dq, kTile * width.key);
   for (std::int64_t t = begin; t < end; ++t) {
     const T* out = head_row<T>(args.out_TNH, t, head);
-    const float* dout = b.dout.data() + (t - begin) * width;
-    b.delta[t - begin] = sum_vectors(args.q_TNH.shape[2], [&](std::int64_t i, auto lanes) {
+    const float* dout = b.dout.data() + (t - begin) * width.value;
+    b.delta[t - begin] = sum_vectors(args.v_TMH.shape[2], [&](std::int64_t i, auto lanes) {
       return hn::Mul(load(out + i, lanes), load(dout + i, lanes));
     });
     b.lse[t - begin] = args.lse_TN.as<float>()[t * args.q_TNH.shape[1] + head];
   }
   for (std::int64_t key = queries.first_key_tile(); key < queries.end; key += kTile)
     backward_tiles(args, queries, key, width, b);
-  store_rows<T>(b.dq.data(), width, args.dq_TNH, head, begin, end);
+  store_rows<T>(b.dq.data(), width.key, args.dq_TNH, head, begin, end);
 }
 
 template <class T>
 void backward_item(const AttentionBackwardArgs& args, std::int64_t sequence, std::int64_t kv_head) {
   AttentionBuffers& b = thread_buffers();
   const std::int64_t length = args.sequence_length;
-  const std::int64_t width =
-      round_up(args.q_TNH.shape[2], static_cast<std::int64_t>(hn::Lanes(F32())));
+  const Widths width(args.q_TNH, args.v_TMH);
   const std::int64_t group = args.q_TNH.shape[1] / args.k_TMH.shape[1];
-  const std::int64_t padded = round_up(length, kTile) * width;
-  load_rows<T>(args.k_TMH, kv_head, sequence, sequence + length, width, cleared(b.rows, padded));
-  load_tiles<T>(args.k_TMH, kv_head, sequence, length, width, b.k_tiles);
-  load_tiles<T>(args.v_TMH, kv_head, sequence, length, width, b.v_tiles);
-  cleared(b.dk, padded);
-  cleared(b.dv, padded);
+  const std::int64_t padded = round_up(length, kTile);
+  load_rows<T>(args.k_TMH, kv_head, sequence, sequence + length, width.key,
+               cleared(b.rows, padded * width.key));
+  load_tiles<T>(args.k_TMH, kv_head, sequence, length, width.key, b.k_tiles);
+  load_tiles<T>(args.v_TMH, kv_head, sequence, length, width.value, b.v_tiles);
+  cleared(b.dk, padded * width.key);
+  cleared(b.dv, padded * width.value);
   for (std::int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
     for (std::int64_t begin = 0; begin < length; begin += kTile) {
       backward_query_tile<T>(args, query_tile(args.document_start_T, sequence, begin, length), head,
                              width, b);
     }
   }
-  store_rows<T>(b.dk.data(), width, args.dk_TMH, kv_head, sequence, sequence + length);
-  store_rows<T>(b.dv.data(), width, args.dv_TMH, kv_head, sequence, sequence + length);
+  store_rows<T>(b.dk.data(), width.key, args.dk_TMH, kv_head, sequence, sequence + length);
+  store_rows<T>(b.dv.data(), width.value, args.dv_TMH, kv_head, sequence, sequence + length);
 }
 
 void attend(const AttentionForwardArgs& args) {
-  const std::int64_t heads = args.q_TNH.shape[1];
-  const std::int64_t cost = args.sequence_length * args.sequence_length * args.q_TNH.shape[2] / 8;
+  const std::int64_t heads = args.q_TNH.shape[1], sizes = args.q_TNH.shape[2] + args.v_TMH.shape[2];
+  const std::int64_t cost = args.sequence_length * args.sequence_length * sizes / 16;
   visit_float(args.q_TNH.dtype, [&]<class T>() {
     parallel_for(args.q_TNH.shape[0] / args.sequence_length * heads, cost, [&](std::int64_t item) {
       forward_item<T>(args, item / heads * args.sequence_length, item % heads);
@@ -269,8 +277,8 @@ void attend(const AttentionForwardArgs& args) {
 }
 
 void attend_gradient(const AttentionBackwardArgs& args) {
-  const std::int64_t heads = args.k_TMH.shape[1];
-  const std::int64_t cost = args.sequence_length * args.sequence_length * args.q_TNH.shape[2] / 4;
+  const std::int64_t heads = args.k_TMH.shape[1], sizes = args.q_TNH.shape[2] + args.v_TMH.shape[2];
+  const std::int64_t cost = args.sequence_length * args.sequence_length * sizes / 8;
   visit_float(args.q_TNH.dtype, [&]<class T>() {
     parallel_for(args.q_TNH.shape[0] / args.sequence_length * heads, cost, [&](std::int64_t item) {
       backward_item<T>(args, item / heads * args.sequence_length, item % heads);
@@ -290,24 +298,25 @@ HWY_EXPORT(attend_gradient);
 namespace {
 
 // The buffers of a sequence on every thread; those of a tile are small.
-void plan_buffers(Stream& stream, const ConstTensor& q_TNH, std::int64_t sequence_length) {
-  constexpr std::int64_t kBuffersOfSequence = 5;
-  const std::int64_t items = q_TNH.shape[0] / sequence_length * q_TNH.shape[1];
+template <class Args>
+void plan_buffers(Stream& stream, const Args& args) {
+  const std::int64_t length = args.sequence_length;
+  const std::int64_t items = args.q_TNH.shape[0] / length * args.q_TNH.shape[1];
   const std::int64_t threads = std::min<std::int64_t>(items, compute_threads());
-  stream.plan_memory(
-      static_cast<std::size_t>(threads * kBuffersOfSequence * sequence_length * q_TNH.shape[2]) *
-      sizeof(float));
+  const std::int64_t keys = args.q_TNH.shape[2], values = args.v_TMH.shape[2];
+  const std::int64_t row = 2 * (keys + values) + std::max(keys, values);
+  stream.plan_memory(static_cast<std::size_t>(threads * length * row) * sizeof(float));
 }
 
 }  // namespace
 
 void attention_forward(Stream& stream, const AttentionForwardArgs& args) {
-  plan_buffers(stream, args.q_TNH, args.sequence_length);
+  plan_buffers(stream, args);
   stream.run_host([=] { HWY_DYNAMIC_DISPATCH(attend)(args); });
 }
 
 void attention_backward_input(Stream& stream, const AttentionBackwardArgs& args) {
-  plan_buffers(stream, args.q_TNH, args.sequence_length);
+  plan_buffers(stream, args);
   stream.run_host([=] { HWY_DYNAMIC_DISPATCH(attend_gradient)(args); });
 }
 

@@ -4,6 +4,7 @@
 // other's.
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -142,7 +143,19 @@ void accumulate_in_pieces(const Problem& problem, const MatmulArgs& args) {
   }
 }
 
-// No inner dimension: the bias, or nothing added.
+// out (=) add. oneDNN then adds to out: its own addition of a whole matrix is its slow reference
+// code in places.
+void copy_addend(const MatmulArgs& args) {
+  const std::size_t size = size_of(args.out_MN.dtype);
+  std::byte* to = args.out_MN.data;
+  const std::byte* from = args.add_MN.data;
+  parallel_blocks(args.out_MN.numel(), kElementBlock, [=](std::int64_t begin, std::int64_t end) {
+    std::memcpy(to + begin * size, from + begin * size,
+                static_cast<std::size_t>(end - begin) * size);
+  });
+}
+
+// No inner dimension: the bias and the addend, or nothing added.
 void without_products(const MatmulArgs& args) {
   if (args.accumulate) return;
   const std::int64_t columns = args.out_MN.shape[1];
@@ -154,6 +167,7 @@ void without_products(const MatmulArgs& args) {
           value = static_cast<float>(args.bias_N.as<B>()[i % columns]);
         });
       }
+      if (given(args.add_MN)) value += static_cast<float>(args.add_MN.as<T>()[i]);
       args.out_MN.as<T>()[i] = T(value);
     }
   });
@@ -190,11 +204,13 @@ void multiply(const MatmulArgs& args) {
                   .out = args.out_MN.dtype};
   if (problem.m == 0 || problem.n == 0) return;
   if (problem.k == 0) return without_products(args);
-  if (is_thin(args)) {
-    thin_matmul(args);
-  } else if (needs_packing(problem)) {
-    packed_matmul(args);
-  } else if (problem.accumulate && problem.in != problem.out) {
+  if (is_thin(args)) return thin_matmul(args);
+  if (needs_packing(problem)) return packed_matmul(args);
+  if (given(args.add_MN)) {
+    copy_addend(args);
+    problem.accumulate = true;
+  }
+  if (problem.accumulate && problem.in != problem.out) {
     accumulate_in_pieces(problem, args);
   } else {
     run(problem, args);
@@ -204,7 +220,16 @@ void multiply(const MatmulArgs& args) {
 }  // namespace
 
 void matmul(Stream& stream, const MatmulArgs& args) {
+  if (given(args.gelu_input_MN)) {
+    MatmulArgs product = args;
+    product.out_MN = args.gelu_input_MN;
+    stream.run_host([=] { multiply(product); });
+    return gelu_forward(stream, args.out_MN, args.gelu_input_MN);
+  }
   stream.run_host([=] { multiply(args); });
+  if (given(args.dgelu_input_MN)) {
+    gelu_backward_input(stream, args.out_MN, args.out_MN, args.dgelu_input_MN);
+  }
 }
 
 }  // namespace frugal::cpu

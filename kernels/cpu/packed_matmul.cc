@@ -169,13 +169,21 @@ HWY_INLINE void store_tile(const TileSums& sum, float* to) {
       hn::Store(sum[r][v], F32(), to + (r * kTileVectors + v) * kLanes);
 }
 
-// What becomes of `count` finished sums whose results are at `out`.
-template <class T, class Bias, class Lanes>
-HWY_INLINE void finish(Vec value, const MatmulArgs& args, T* out, const Bias* bias, Lanes lanes) {
-  if (args.accumulate) value = hn::Add(load(out, lanes), value);
-  if (bias != nullptr) value = hn::Add(value, load(bias, lanes));
-  store(value, out, lanes);
-}
+// Where the finished sums of one row go, and what is added to them; or null.
+template <class T, class Bias>
+struct Finish {
+  T* out;
+  const Bias* bias;
+  const T* add;
+  bool accumulate;
+  template <class Lanes>
+  HWY_INLINE void put(Vec value, std::int64_t i, Lanes lanes) const {
+    if (accumulate) value = hn::Add(load(out + i, lanes), value);
+    if (bias != nullptr) value = hn::Add(value, load(bias + i, lanes));
+    if (add != nullptr) value = hn::Add(value, load(add + i, lanes));
+    store(value, out + i, lanes);
+  }
+};
 
 // The results' places are on their way while the products run.
 template <class T>
@@ -194,23 +202,28 @@ template <class T, class Bias>
 HWY_INLINE void finish_tile(const MatmulArgs& args, const Block& block, TilePlace place,
                             const TileSums& sum) {
   const std::int64_t stride = args.out_MN.shape[1], column = block.column + place.column;
-  T* out = args.out_MN.as<T>() + (block.row + place.row) * stride + column;
-  const Bias* bias = given(args.bias_N) ? args.bias_N.as<Bias>() + column : nullptr;
+  const std::int64_t corner = (block.row + place.row) * stride + column;
+  const auto row = [&](std::int64_t r) -> Finish<T, Bias> {
+    const std::int64_t at = corner + r * stride;
+    return {args.out_MN.as<T>() + at,
+            given(args.bias_N) ? args.bias_N.as<Bias>() + column : nullptr,
+            given(args.add_MN) ? args.add_MN.as<T>() + at : nullptr, args.accumulate};
+  };
   const std::int64_t rows = std::min(kTileRows, block.rows - place.row);
   const std::int64_t columns = std::min(kTileColumns, block.columns - place.column);
   if (rows == kTileRows && columns == kTileColumns) {
-    for (std::int64_t r = 0; r < kTileRows; ++r)
-      for (std::int64_t v = 0; v < kTileVectors; ++v)
-        finish(sum[r][v], args, out + r * stride + v * kLanes,
-               bias == nullptr ? nullptr : bias + v * kLanes, All());
+    for (std::int64_t r = 0; r < kTileRows; ++r) {
+      const auto to = row(r);
+      for (std::int64_t v = 0; v < kTileVectors; ++v) to.put(sum[r][v], v * kLanes, All());
+    }
     return;
   }
   HWY_ALIGN float tile[kTileRows * kTileColumns];
   store_tile(sum, tile);
   for (std::int64_t r = 0; r < rows; ++r) {
+    const auto to = row(r);
     for_vectors(0, columns, [&](std::int64_t i, auto lanes) {
-      finish(load(tile + r * kTileColumns + i, lanes), args, out + r * stride + i,
-             bias == nullptr ? nullptr : bias + i, lanes);
+      to.put(load(tile + r * kTileColumns + i, lanes), i, lanes);
     });
   }
 }

@@ -45,6 +45,7 @@ template <int kRows, class T>
 void multiply_rows(const MatmulArgs& args, const float* a) {
   const std::int64_t columns = args.out_MN.shape[1], k = args.b.shape[1];
   const T* b = args.b.as<T>();
+  const bool add = given(args.add_MN);
   parallel_blocks(
       columns, 16,
       [=, &args](std::int64_t begin, std::int64_t end) {
@@ -55,8 +56,10 @@ void multiply_rows(const MatmulArgs& args, const float* a) {
           visit_float(args.out_MN.dtype, [&]<class Out>() {
             Out* out = args.out_MN.as<Out>() + n;
             for (int r = 0; r < kRows; ++r) {
-              const float before = args.accumulate ? static_cast<float>(out[r * columns]) : bias;
-              out[r * columns] = Out(before + sums[r]);
+              float value = sums[r] + bias;
+              if (args.accumulate) value += static_cast<float>(out[r * columns]);
+              if (add) value += static_cast<float>(args.add_MN.as<Out>()[r * columns + n]);
+              out[r * columns] = Out(value);
             }
           });
         }

@@ -1,6 +1,7 @@
 // Attention: the list of implementations.
 #include "kernels/cuda/attention.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <limits>
@@ -17,11 +18,11 @@ namespace {
 template <class Args, class... Tensors>
 const char* mma_declines(int version, const Args& args, const Tensors&... tensors) {
   const DType dtype = args.q_TNH.dtype;
-  const std::int64_t dim = args.q_TNH.shape[2];
+  const std::int64_t dim = args.q_TNH.shape[2], value_dim = args.v_TMH.shape[2];
   if (dtype != DType::kF16 && dtype != DType::kBF16) return "not a 16-bit type";
   if (version < (dtype == DType::kF16 ? 75 : 80)) return "a type that the tensor cores lack";
-  if (dim % 8 != 0) return "a head dimension that is no multiple of 8";
-  if (dim > 256) return "a head dimension above 256";
+  if (dim % 8 != 0 || value_dim % 8 != 0) return "a head dimension that is no multiple of 8";
+  if (std::max(dim, value_dim) > 256) return "a head dimension above 256";
   if (((reinterpret_cast<std::uintptr_t>(tensors.data) % 16 != 0) || ...))
     return "unaligned tensors";
   if (args.scale <= 0.0F) return "a scale that is not positive";
@@ -36,7 +37,7 @@ const char* mma_forward_declines(Stream& stream, const AttentionForwardArgs& arg
 
 const char* mma_backward_declines(Stream& stream, const AttentionBackwardArgs& args) {
   const int version = gpu_of(stream).version;
-  if (version < 80 && args.q_TNH.shape[2] > 192) {
+  if (version < 80 && std::max(args.q_TNH.shape[2], args.v_TMH.shape[2]) > 192) {
     return "a head dimension above 192, whose sums Turing's registers do not hold";
   }
   return mma_declines(version, args, args.dq_TNH, args.dk_TMH, args.dv_TMH, args.dout_TNH,
@@ -64,6 +65,7 @@ std::string text_of(const Args& args) {
   const Shape& q = args.q_TNH.shape;
   return concat(q[0], " tokens in sequences of ", args.sequence_length, ", heads ", q[1], "/",
                 args.k_TMH.shape[1], " dim ", q[2],
+                args.v_TMH.shape[2] == q[2] ? "" : concat("/", args.v_TMH.shape[2]),
                 args.document_start_T.data != nullptr ? " documents " : " ",
                 name_of(args.q_TNH.dtype));
 }

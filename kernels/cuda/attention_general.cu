@@ -29,9 +29,11 @@ struct Tile {
     return to_float(at[row * stride + column]);
   }
 };
-constexpr int stride_of(std::int64_t dim, std::size_t element) {
+// Of all tiles: rows of either dimension fit.
+template <class T>
+constexpr int stride_of(const AttentionProblem<T>& p, std::size_t element) {
   const auto per_word = static_cast<std::int64_t>(4 / element);
-  const std::int64_t words = (dim + per_word - 1) / per_word;
+  const std::int64_t words = (p.widest() + per_word - 1) / per_word;
   return static_cast<int>((words | 1) * per_word);
 }
 
@@ -107,14 +109,14 @@ template <int kColumns, int kRows, class T>
 __global__ void attention_forward_kernel(AttentionProblem<T> p) {
   constexpr int kBlockRows = kWarps * kRows;
   const Place<kRows> place(p.length);
-  const int stride = stride_of(p.dim, sizeof(T)), lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int stride = stride_of(p, sizeof(T)), lane = static_cast<int>(threadIdx.x) % kWarp;
   const int own = static_cast<int>(place.own - place.first);
   const Tile<T> queries{shared<T>(), stride}, tile{queries.at + kBlockRows * stride, stride};
   const std::int64_t begin = place.sequence * p.length;
   const std::int64_t kv_head = place.head / (p.heads / p.kv_heads);
   const std::int64_t end = std::min(place.first + kBlockRows, p.length);
   fill_tile(queries, kBlockRows, place.first, p.length, p.dim,
-            [&](std::int64_t i) { return p.query_row(p.q, begin + i, place.head); });
+            [&](std::int64_t i) { return p.query_row(begin + i, place.head); });
   float sums[kRows][kColumns] = {}, largest[kRows], total[kRows];
   std::int64_t visible[kRows];
 #pragma unroll
@@ -128,7 +130,7 @@ __global__ void attention_forward_kernel(AttentionProblem<T> p) {
   for (std::int64_t key = from; key < end; key += kWarp) {
     __syncthreads();
     fill_tile(tile, kWarp, key, p.length, p.dim,
-              [&](std::int64_t i) { return p.key_row(p.k, begin + i, kv_head); });
+              [&](std::int64_t i) { return p.key_row(begin + i, kv_head); });
     __syncthreads();
     float weight[kRows];
 #pragma unroll
@@ -149,17 +151,18 @@ __global__ void attention_forward_kernel(AttentionProblem<T> p) {
       for (int c = 0; c < kColumns; ++c) sums[r][c] *= correction;
     }
     __syncthreads();
-    fill_tile(tile, kWarp, key, p.length, p.dim,
-              [&](std::int64_t i) { return p.key_row(p.v, begin + i, kv_head); });
+    fill_tile(tile, kWarp, key, p.length, p.value_dim,
+              [&](std::int64_t i) { return p.value_row(begin + i, kv_head); });
     __syncthreads();
 #pragma unroll
-    for (int r = 0; r < kRows; ++r) add_weighted_rows(sums[r], weight[r], tile, p.dim);
+    for (int r = 0; r < kRows; ++r) add_weighted_rows(sums[r], weight[r], tile, p.value_dim);
   }
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
     const std::int64_t token = begin + place.own + r;
     if (place.own + r >= p.length) continue;
-    write_row(p.out + (token * p.heads + place.head) * p.dim, sums[r], 1.0F / total[r], p.dim);
+    write_row(p.out + (token * p.heads + place.head) * p.value_dim, sums[r], 1.0F / total[r],
+              p.value_dim);
     if (lane == 0) p.lse[token * p.heads + place.head] = largest[r] + logf(total[r]);
   }
 }
@@ -168,10 +171,10 @@ __global__ void attention_forward_kernel(AttentionProblem<T> p) {
 template <class T>
 __device__ __forceinline__ float delta_of(const AttentionProblem<T>& p, std::int64_t token,
                                           std::int64_t head) {
-  const T* a = p.query_row(p.dout, token, head);
-  const T* b = p.query_row(p.out, token, head);
+  const T* a = p.out_row(p.dout, token, head);
+  const T* b = p.out_row(p.out, token, head);
   float sum = 0.0F;
-  for (std::int64_t h = threadIdx.x % kWarp; h < p.dim; h += kWarp) {
+  for (std::int64_t h = threadIdx.x % kWarp; h < p.value_dim; h += kWarp) {
     sum = fmaf(to_float(a[h]), to_float(b[h]), sum);
   }
   return warp_reduce(sum, [](float x, float y) { return x + y; });
@@ -182,7 +185,7 @@ template <int kColumns, int kRows, class T>
 __global__ void attention_backward_query_kernel(AttentionProblem<T> p) {
   constexpr int kBlockRows = kWarps * kRows;
   const Place<kRows> place(p.length);
-  const int stride = stride_of(p.dim, sizeof(T)), lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int stride = stride_of(p, sizeof(T)), lane = static_cast<int>(threadIdx.x) % kWarp;
   const int own = static_cast<int>(place.own - place.first);
   const Tile<T> queries{shared<T>(), stride}, douts{queries.at + kBlockRows * stride, stride};
   const Tile<T> tile{douts.at + kBlockRows * stride, stride};
@@ -190,9 +193,9 @@ __global__ void attention_backward_query_kernel(AttentionProblem<T> p) {
   const std::int64_t kv_head = place.head / (p.heads / p.kv_heads);
   const std::int64_t end = std::min(place.first + kBlockRows, p.length);
   fill_tile(queries, kBlockRows, place.first, p.length, p.dim,
-            [&](std::int64_t i) { return p.query_row(p.q, begin + i, place.head); });
-  fill_tile(douts, kBlockRows, place.first, p.length, p.dim,
-            [&](std::int64_t i) { return p.query_row(p.dout, begin + i, place.head); });
+            [&](std::int64_t i) { return p.query_row(begin + i, place.head); });
+  fill_tile(douts, kBlockRows, place.first, p.length, p.value_dim,
+            [&](std::int64_t i) { return p.out_row(p.dout, begin + i, place.head); });
   float sums[kRows][kColumns] = {}, lse[kRows] = {}, delta[kRows] = {};
   std::int64_t visible[kRows] = {};
 #pragma unroll
@@ -206,15 +209,15 @@ __global__ void attention_backward_query_kernel(AttentionProblem<T> p) {
   const std::int64_t from = p.first_visible(place.sequence, place.first) / kWarp * kWarp;
   for (std::int64_t key = from; key < end; key += kWarp) {
     __syncthreads();
-    fill_tile(tile, kWarp, key, p.length, p.dim,
-              [&](std::int64_t i) { return p.key_row(p.v, begin + i, kv_head); });
+    fill_tile(tile, kWarp, key, p.length, p.value_dim,
+              [&](std::int64_t i) { return p.value_row(begin + i, kv_head); });
     __syncthreads();
     float dweight[kRows];
 #pragma unroll
-    for (int r = 0; r < kRows; ++r) dweight[r] = lane_dot(douts, own + r, tile, p.dim);
+    for (int r = 0; r < kRows; ++r) dweight[r] = lane_dot(douts, own + r, tile, p.value_dim);
     __syncthreads();
     fill_tile(tile, kWarp, key, p.length, p.dim,
-              [&](std::int64_t i) { return p.key_row(p.k, begin + i, kv_head); });
+              [&](std::int64_t i) { return p.key_row(begin + i, kv_head); });
     __syncthreads();
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
@@ -238,7 +241,7 @@ template <int kColumns, int kRows, class T>
 __global__ void attention_backward_key_kernel(AttentionProblem<T> p) {
   constexpr int kBlockRows = kWarps * kRows;
   const Place<kRows> place(p.length);
-  const int stride = stride_of(p.dim, sizeof(T)), lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int stride = stride_of(p, sizeof(T)), lane = static_cast<int>(threadIdx.x) % kWarp;
   const int own = static_cast<int>(place.own - place.first), warp = own / kRows;
   auto* lse = shared<float>();
   float* delta = lse + kWarp;
@@ -247,19 +250,19 @@ __global__ void attention_backward_key_kernel(AttentionProblem<T> p) {
   const Tile<T> tile{values.at + kBlockRows * stride, stride};
   const std::int64_t begin = place.sequence * p.length, group = p.heads / p.kv_heads;
   fill_tile(keys, kBlockRows, place.first, p.length, p.dim,
-            [&](std::int64_t i) { return p.key_row(p.k, begin + i, place.head); });
-  fill_tile(values, kBlockRows, place.first, p.length, p.dim,
-            [&](std::int64_t i) { return p.key_row(p.v, begin + i, place.head); });
+            [&](std::int64_t i) { return p.key_row(begin + i, place.head); });
+  fill_tile(values, kBlockRows, place.first, p.length, p.value_dim,
+            [&](std::int64_t i) { return p.value_row(begin + i, place.head); });
   float dk[kRows][kColumns] = {}, dv[kRows][kColumns] = {};
   for (std::int64_t head = place.head * group; head < (place.head + 1) * group; ++head) {
-    const auto fill_queries = [&](std::int64_t first, const T* x) {
+    const auto fill_douts = [&](std::int64_t first) {
       __syncthreads();
-      fill_tile(tile, kWarp, first, p.length, p.dim,
-                [&](std::int64_t i) { return p.query_row(x, begin + i, head); });
+      fill_tile(tile, kWarp, first, p.length, p.value_dim,
+                [&](std::int64_t i) { return p.out_row(p.dout, begin + i, head); });
       __syncthreads();
     };
     for (std::int64_t query = place.first / kWarp * kWarp; query < p.length; query += kWarp) {
-      fill_queries(query, p.dout);
+      fill_douts(query);
       for (int i = warp; i < kWarp; i += kWarps) {
         const bool exists = query + i < p.length;
         const float sum = exists ? delta_of(p, begin + query + i, head) : 0.0F;
@@ -269,8 +272,13 @@ __global__ void attention_backward_key_kernel(AttentionProblem<T> p) {
       }
       float dweight[kRows], weight[kRows];
 #pragma unroll
-      for (int r = 0; r < kRows; ++r) dweight[r] = lane_dot(values, own + r, tile, p.dim);
-      fill_queries(query, p.q);
+      for (int r = 0; r < kRows; ++r) {
+        dweight[r] = lane_dot(values, own + r, tile, p.value_dim);
+      }
+      __syncthreads();
+      fill_tile(tile, kWarp, query, p.length, p.dim,
+                [&](std::int64_t i) { return p.query_row(begin + i, head); });
+      __syncthreads();
       const std::int64_t position = query + lane;
       const std::int64_t visible =
           position < p.length ? p.first_visible(place.sequence, position) : 0;
@@ -282,9 +290,9 @@ __global__ void attention_backward_key_kernel(AttentionProblem<T> p) {
         weight[r] = seen ? expf(score - lse[lane]) : 0.0F;
         add_weighted_rows(dk[r], p.scale * weight[r] * (dweight[r] - delta[lane]), tile, p.dim);
       }
-      fill_queries(query, p.dout);
+      fill_douts(query);
 #pragma unroll
-      for (int r = 0; r < kRows; ++r) add_weighted_rows(dv[r], weight[r], tile, p.dim);
+      for (int r = 0; r < kRows; ++r) add_weighted_rows(dv[r], weight[r], tile, p.value_dim);
     }
   }
 #pragma unroll
@@ -292,7 +300,7 @@ __global__ void attention_backward_key_kernel(AttentionProblem<T> p) {
     if (place.own + r >= p.length) continue;
     const std::int64_t row = (begin + place.own + r) * p.kv_heads + place.head;
     write_row(p.dk + row * p.dim, dk[r], 1.0F, p.dim);
-    write_row(p.dv + row * p.dim, dv[r], 1.0F, p.dim);
+    write_row(p.dv + row * p.value_dim, dv[r], 1.0F, p.value_dim);
   }
 }
 
@@ -318,7 +326,7 @@ LaunchShape shape_of(const AttentionProblem<T>& p, std::int64_t tokens, std::int
           .blocks_y = heads,
           .threads = kThreads,
           .shared_bytes = 2 * kWarp * sizeof(float) +
-                          rows * static_cast<std::size_t>(stride_of(p.dim, sizeof(T))) * sizeof(T)};
+                          rows * static_cast<std::size_t>(stride_of(p, sizeof(T))) * sizeof(T)};
 }
 
 }  // namespace
@@ -326,7 +334,7 @@ LaunchShape shape_of(const AttentionProblem<T>& p, std::int64_t tokens, std::int
 void general_attention_forward(Stream& stream, const AttentionForwardArgs& args) {
   visit_float(args.q_TNH.dtype, [&]<class T>() {
     const auto p = forward_problem_of<T>(args);
-    visit_dim(p.dim, [&]<int kColumns, int kRows>() {
+    visit_dim(p.widest(), [&]<int kColumns, int kRows>() {
       launch(stream, "attention_forward", shape_of<kRows>(p, args.q_TNH.shape[0], p.heads, 1),
              attention_forward_kernel<kColumns, kRows, T>, p);
     });
@@ -337,7 +345,7 @@ void general_attention_backward_input(Stream& stream, const AttentionBackwardArg
   visit_float(args.q_TNH.dtype, [&]<class T>() {
     const auto p = backward_problem_of<T>(args);
     const std::int64_t tokens = args.q_TNH.shape[0];
-    visit_dim(p.dim, [&]<int kColumns, int kRows>() {
+    visit_dim(p.widest(), [&]<int kColumns, int kRows>() {
       launch(stream, "attention_backward_input", shape_of<kRows>(p, tokens, p.heads, 2),
              attention_backward_query_kernel<kColumns, kRows, T>, p);
       launch(stream, "attention_backward_input", shape_of<kRows>(p, tokens, p.kv_heads, 2),

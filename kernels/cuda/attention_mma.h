@@ -116,13 +116,16 @@ __device__ __forceinline__ void add_weighted_rows(float (&sums)[kDim / 8][4],
 }
 
 // Writes a warp's 16 rows, each times a factor, by way of its own rows of a tile, whose content the
-// warp no longer needs and no other warp reads.
-template <class T, int kDim>
+// warp no longer needs and no other warp reads. They are at least as long.
+template <int kDim, class T, int kTileDim>
 __device__ __forceinline__ void write_rows(const GlobalRows<T>& to,
                                            const float (&sums)[kDim / 8][4],
-                                           const float (&factor)[2], MmaTile<T, kDim> tile,
+                                           const float (&factor)[2], MmaTile<T, kTileDim> own_tile,
                                            int first_row) {
+  static_assert(kDim <= kTileDim);
   constexpr int kPieces = kDim / kPiece;
+  // Of shorter rows, in the place of the warp's own.
+  const MmaTile<T, kDim> tile{own_tile.at + first_row * (kTileDim - kDim)};
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
 #pragma unroll
   for (int n = 0; n < kPieces; ++n) {

@@ -31,9 +31,9 @@ __global__ void mma_attention_facts_kernel(AttentionProblem<T> p, std::int64_t r
       (static_cast<std::int64_t>(blockIdx.x) * kFactThreads + threadIdx.x) / kFactLanes;
   const int lane = static_cast<int>(threadIdx.x) % kFactLanes;
   float sum = 0.0F;
-  for (std::int64_t h = lane * kPiece; row < rows && h < p.dim; h += kFactLanes * kPiece) {
-    const auto a = load<kPiece>(p.dout + row * p.dim + h);
-    const auto b = load<kPiece>(p.out + row * p.dim + h);
+  for (std::int64_t h = lane * kPiece; row < rows && h < p.value_dim; h += kFactLanes * kPiece) {
+    const auto a = load<kPiece>(p.dout + row * p.value_dim + h);
+    const auto b = load<kPiece>(p.out + row * p.value_dim + h);
 #pragma unroll
     for (int i = 0; i < kPiece; ++i)
       sum = fmaf(to_float(a.element[i]), to_float(b.element[i]), sum);
@@ -59,16 +59,27 @@ __global__ void mma_attention_facts_kernel(AttentionProblem<T> p, std::int64_t r
 // What own rows are multiplied with is half a tile; sums are over rows of the same halves.
 enum class Gradient : std::uint8_t { kQueries, kKeys, kKeysAndValues, kValues };
 
+// Sizes of a kernel's blocks. Head dimensions: of queries and keys, of values and dout.
+template <int kKeyDimension, int kValueDimension, int kOwnRows, int kTileColumns>
+struct BackwardSizes {
+  static constexpr int kDim = kKeyDimension, kValueDim = kValueDimension;
+  static constexpr int kRows = kOwnRows, kColumns = kTileColumns;
+};
+
 // Shared memory: own rows of the first and, if there is one, the second product; the halves of a
-// tile; for own keys, the facts of a tile's queries.
-template <class T, int kDim, int kRows, int kColumns, Gradient kGradient>
+// tile; for own keys, the facts of a tile's queries. kFirstDim, kSecondDim: of what the first and
+// the second half of a tile hold.
+template <class T, class Sizes, Gradient kGradient>
 struct BackwardLayout {
   static constexpr bool kOwnQueries = kGradient == Gradient::kQueries;
   static constexpr bool kTwoProducts = kGradient != Gradient::kValues;
+  static constexpr int kRows = Sizes::kRows, kColumns = Sizes::kColumns;
   static constexpr int kThreads = kRows / kWarpRows * kWarp;
-  static constexpr int kOwn = (kTwoProducts ? 2 : 1) * kRows;  // rows
-  static constexpr std::size_t kBytes =
-      (kOwn + 2 * kColumns) * kDim * sizeof(T) + (kOwnQueries ? 0 : kColumns * sizeof(QueryFacts));
+  static constexpr int kFirstDim = kTwoProducts ? Sizes::kValueDim : Sizes::kDim;
+  static constexpr int kSecondDim = kTwoProducts ? Sizes::kDim : Sizes::kValueDim;
+  static constexpr int kOwn = kRows * (kFirstDim + (kTwoProducts ? kSecondDim : 0));  // elements
+  static constexpr std::size_t kBytes = (kOwn + kColumns * (kFirstDim + kSecondDim)) * sizeof(T) +
+                                        (kOwnQueries ? 0 : kColumns * sizeof(QueryFacts));
 };
 
 // Where a block is in its walk: the first position of a tile, and a head of the other side.
@@ -109,17 +120,21 @@ struct WeightGradients {
   }
 };
 
-template <class T, int kDim, int kRows, int kColumns, Gradient kGradient>
-__global__ void __launch_bounds__(BackwardLayout<T, kDim, kRows, kColumns, kGradient>::kThreads, 1)
+template <class T, class Sizes, Gradient kGradient>
+__global__ void __launch_bounds__(BackwardLayout<T, Sizes, kGradient>::kThreads, 1)
     mma_attention_backward_kernel(AttentionProblem<T> p) {
-  if constexpr (kTuring && kDim > 192) return;  // spills, and is never launched
-  using Layout = BackwardLayout<T, kDim, kRows, kColumns, kGradient>;
+  if constexpr (kTuring && Sizes::kDim > 192) return;  // spills, and is never launched
+  using Layout = BackwardLayout<T, Sizes, kGradient>;
+  constexpr int kRows = Layout::kRows, kColumns = Layout::kColumns;
+  constexpr int kFirstDim = Layout::kFirstDim, kSecondDim = Layout::kSecondDim;
   constexpr bool kOwnQueries = Layout::kOwnQueries, kTwoProducts = Layout::kTwoProducts;
   constexpr bool kBoth = kGradient == Gradient::kKeysAndValues;
   constexpr int kThreads = Layout::kThreads;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int own = static_cast<int>(threadIdx.x) / kWarp * kWarpRows;
   const int length = static_cast<int>(p.length), dim = static_cast<int>(p.dim);
+  const int first_dim = static_cast<int>(kTwoProducts ? p.value_dim : p.dim);
+  const int second_dim = static_cast<int>(kTwoProducts ? p.dim : p.value_dim);
   const int blocks = (length + kRows - 1) / kRows, block = static_cast<int>(blockIdx.x % blocks);
   const std::int64_t sequence = blockIdx.x / blocks, begin = sequence * length;
   // What sees or is seen most goes first: the last queries, the first keys.
@@ -130,28 +145,29 @@ __global__ void __launch_bounds__(BackwardLayout<T, kDim, kRows, kColumns, kGrad
   const int first_head = kOwnQueries ? own_head / group : own_head * group;
   const int end_head = kOwnQueries ? first_head + 1 : first_head + group;
 
-  const MmaTile<T, kDim> own_first{shared<T>()};
-  const MmaTile<T, kDim> own_second{own_first.at + (kTwoProducts ? kRows * kDim : 0)};
-  const MmaTile<T, kDim> tile_first{own_first.at + Layout::kOwn * kDim};
-  const MmaTile<T, kDim> tile_second{tile_first.at + kColumns * kDim};
-  auto* tile_facts = reinterpret_cast<QueryFacts*>(tile_second.at + kColumns * kDim);
+  const MmaTile<T, kFirstDim> own_first{shared<T>()};
+  const MmaTile<T, kTwoProducts ? kSecondDim : kFirstDim> own_second{
+      own_first.at + (kTwoProducts ? kRows * kFirstDim : 0)};
+  const MmaTile<T, kFirstDim> tile_first{own_first.at + Layout::kOwn};
+  const MmaTile<T, kSecondDim> tile_second{tile_first.at + kColumns * kFirstDim};
+  auto* tile_facts = reinterpret_cast<QueryFacts*>(tile_second.at + kColumns * kSecondDim);
 
-  const auto copy_own = [&](MmaTile<T, kDim> to, const T* x) {
-    copy_rows<kRows, kThreads>(
-        to, GlobalRows<const T>{x + ((begin + first) * own_heads + own_head) * dim, own_heads * dim,
-                                length - first, dim});
+  const auto own_rows = [&](const T* x, int size) {
+    return GlobalRows<const T>{x + ((begin + first) * own_heads + own_head) * size,
+                               own_heads * size, length - first, size};
   };
-  const auto copy_tile = [&](MmaTile<T, kDim> to, const T* x, const Walk& at) {
-    copy_rows<kColumns, kThreads>(
-        to, GlobalRows<const T>{x + ((begin + at.position) * heads + at.head) * dim, heads * dim,
-                                length - at.position, dim});
+  const auto tile_rows = [&](const T* x, int size, const Walk& at) {
+    return GlobalRows<const T>{x + ((begin + at.position) * heads + at.head) * size, heads * size,
+                               length - at.position, size};
   };
   const auto copy_first = [&](const Walk& at) {
-    copy_tile(tile_first, kOwnQueries ? p.v : kTwoProducts ? p.dout : p.q, at);
+    const T* x = kOwnQueries ? p.v : kTwoProducts ? p.dout : p.q;
+    copy_rows<kColumns, kThreads>(tile_first, tile_rows(x, first_dim, at));
     commit_copies();
   };
   const auto copy_second = [&](const Walk& at) {
-    copy_tile(tile_second, kOwnQueries ? p.k : kTwoProducts ? p.q : p.dout, at);
+    const T* x = kOwnQueries ? p.k : kTwoProducts ? p.q : p.dout;
+    copy_rows<kColumns, kThreads>(tile_second, tile_rows(x, second_dim, at));
     if constexpr (!kOwnQueries) {
       for (int i = static_cast<int>(threadIdx.x); i < kColumns; i += kThreads) {
         const bool exists = at.position + i < length;
@@ -182,12 +198,17 @@ __global__ void __launch_bounds__(BackwardLayout<T, kDim, kRows, kColumns, kGrad
     }
   }
 
-  copy_own(own_first, kOwnQueries ? p.dout : kTwoProducts ? p.v : p.k);
-  if constexpr (kTwoProducts) copy_own(own_second, kOwnQueries ? p.q : p.k);
+  copy_rows<kRows, kThreads>(own_first, own_rows(kOwnQueries    ? p.dout
+                                                 : kTwoProducts ? p.v
+                                                                : p.k,
+                                                 first_dim));
+  if constexpr (kTwoProducts) {
+    copy_rows<kRows, kThreads>(own_second, own_rows(kOwnQueries ? p.q : p.k, second_dim));
+  }
   Walk at{from, first_head};
   copy_first(at);
-  float sums[kDim / 8][4] = {};                // over rows of tile_second
-  float values[kBoth ? kDim / 8 : 1][4] = {};  // over rows of tile_first
+  float sums[kSecondDim / 8][4] = {};               // over rows of tile_second
+  float values[kBoth ? kFirstDim / 8 : 1][4] = {};  // over rows of tile_first
   while (at.head < end_head) {
     Walk next{at.position + kColumns, at.head};
     if (next.position >= end) next = {from, at.head + 1};
@@ -223,34 +244,36 @@ __global__ void __launch_bounds__(BackwardLayout<T, kDim, kRows, kColumns, kGrad
   }
 
   T* const out = kOwnQueries ? p.dq : kTwoProducts ? p.dk : p.dv;
-  const std::int64_t place = ((begin + first + own) * own_heads + own_head) * dim;
+  const std::int64_t place = (begin + first + own) * own_heads + own_head;
+  const auto out_rows = [&](T* x, int size) {
+    return GlobalRows<T>{x + place * size, own_heads * size, length - first - own, size};
+  };
   const float factor[2] = {1.0F, 1.0F};
-  GlobalRows<T> to{out + place, own_heads * dim, length - first - own, dim};
-  write_rows(to, sums, factor, own_second, own);
+  write_rows<kSecondDim>(out_rows(out, second_dim), sums, factor, own_second, own);
   if constexpr (kBoth) {
-    to.at = p.dv + place;
-    write_rows(to, values, factor, own_first, own);
+    write_rows<kFirstDim>(out_rows(p.dv, first_dim), values, factor, own_first, own);
   }
 }
 
-template <int kDim, int kRows, int kColumns>
+template <class Sizes>
 struct Config {
   template <Gradient kGradient, class T>
   static void launch_gradient(Stream& stream, const AttentionProblem<T>& p, std::int64_t tokens) {
-    using Layout = BackwardLayout<T, kDim, kRows, kColumns, kGradient>;
+    using Layout = BackwardLayout<T, Sizes, kGradient>;
+    constexpr int kRows = Layout::kRows;
     const std::int64_t sequences = p.length == 0 ? 0 : tokens / p.length;
     launch(stream, "attention_backward_input",
            {.blocks_x = sequences * ((p.length + kRows - 1) / kRows),
             .blocks_y = Layout::kOwnQueries ? p.heads : p.kv_heads,
             .threads = Layout::kThreads,
             .shared_bytes = Layout::kBytes},
-           mma_attention_backward_kernel<T, kDim, kRows, kColumns, kGradient>, p);
+           mma_attention_backward_kernel<T, Sizes, kGradient>, p);
   }
 
   // Writes dq last, since until then facts stand in its place.
   template <class T>
   static void run(Stream& stream, const AttentionProblem<T>& p, std::int64_t tokens) {
-    if constexpr (kDim <= 128) {
+    if constexpr (Sizes::kDim <= 128) {
       launch_gradient<Gradient::kKeysAndValues>(stream, p, tokens);
     } else {  // registers do not hold the sums of both
       launch_gradient<Gradient::kValues>(stream, p, tokens);
@@ -268,14 +291,22 @@ void mma_attention_backward_input(Stream& stream, const AttentionBackwardArgs& a
     const std::int64_t tokens = args.q_TNH.shape[0], rows = tokens * p.heads;
     launch(stream, "attention_backward_input", thread_for_each(rows * kFactLanes),
            mma_attention_facts_kernel<T>, p, rows);
-    if (p.dim <= 64) return Config<64, 64, 32>::run(stream, p, tokens);
-    if (p.dim <= 128) return Config<128, 64, 32>::run(stream, p, tokens);
+    const auto run = [&]<int kDim, int kValueDim, int kRows>() {
+      Config<BackwardSizes<kDim, kValueDim, kRows, 32>>::run(stream, p, tokens);
+    };
+    if (p.widest() <= 64) return run.template operator()<64, 64, 64>();
+    if (p.widest() <= 128) return run.template operator()<128, 128, 64>();
+    const bool short_values = p.value_dim <= 128;
     // Cards before 8.0 give a block 64 KiB of shared memory, and compute with float16 alone.
     if constexpr (std::is_same_v<T, Float16>) {
-      if (gpu_of(stream).version < 80) return Config<192, 32, 32>::run(stream, p, tokens);
+      if (gpu_of(stream).version < 80) {
+        return short_values ? run.template operator()<192, 128, 32>()
+                            : run.template operator()<192, 192, 32>();
+      }
     }
-    if (p.dim <= 192) return Config<192, 64, 32>::run(stream, p, tokens);
-    Config<256, 64, 32>::run(stream, p, tokens);
+    if (p.dim <= 192 && short_values) return run.template operator()<192, 128, 64>();
+    if (p.widest() <= 192) return run.template operator()<192, 192, 64>();
+    run.template operator()<256, 256, 64>();
   });
 }
 

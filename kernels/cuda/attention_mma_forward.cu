@@ -58,23 +58,29 @@ __device__ __forceinline__ void weigh(RunningSoftmax& softmax, float (&scores)[k
 }
 
 // Shared memory: 64 queries, a tile of keys, a tile of values.
-template <class T, int kDim, int kKeys>
+template <class T, int kDim, int kValueDim, int kKeys>
 __global__ void __launch_bounds__(kThreads, kDim == 64 ? 3 : 1)
     mma_attention_forward_kernel(AttentionProblem<T> p) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int own = static_cast<int>(threadIdx.x) / kWarp * kWarpRows;
   const int length = static_cast<int>(p.length), dim = static_cast<int>(p.dim);
+  const int value_dim = static_cast<int>(p.value_dim);
   const int tiles = (length + kQueries - 1) / kQueries;
   const std::int64_t sequence = blockIdx.x / tiles, begin = sequence * length;
   // The last see most keys: they go first.
   const int first = (tiles - 1 - static_cast<int>(blockIdx.x % tiles)) * kQueries;
   const std::int64_t head = blockIdx.y, kv_head = head / (p.heads / p.kv_heads);
-  const std::int64_t stride = p.heads * dim, kv_stride = p.kv_heads * dim;
   const MmaTile<T, kDim> queries{shared<T>()}, keys{queries.at + kQueries * kDim};
-  const MmaTile<T, kDim> values{keys.at + kKeys * kDim};
-  const auto copy_keys = [&](MmaTile<T, kDim> to, const T* x, int key) {
+  const MmaTile<T, kValueDim> values{keys.at + kKeys * kDim};
+  const auto copy_keys = [&](int key) {
+    copy_rows<kKeys, kThreads>(keys, GlobalRows<const T>{p.key_row(begin + key, kv_head),
+                                                         p.kv_heads * dim, length - key, dim});
+    commit_copies();
+  };
+  const auto copy_values = [&](int key) {
     copy_rows<kKeys, kThreads>(
-        to, GlobalRows<const T>{p.key_row(x, begin + key, kv_head), kv_stride, length - key, dim});
+        values, GlobalRows<const T>{p.value_row(begin + key, kv_head), p.kv_heads * value_dim,
+                                    length - key, value_dim});
     commit_copies();
   };
   Sight sight{.position = first + own + lane / 4, .first = {}};
@@ -86,16 +92,16 @@ __global__ void __launch_bounds__(kThreads, kDim == 64 ? 3 : 1)
   // Documents begin in order, so the block's first query sees farthest back.
   const int from = static_cast<int>(p.first_visible(sequence, first)) / kKeys * kKeys;
   const int end = first + kQueries < length ? first + kQueries : length;
-  copy_rows<kQueries, kThreads>(queries, GlobalRows<const T>{p.query_row(p.q, begin + first, head),
-                                                             stride, length - first, dim});
-  copy_keys(keys, p.k, from);
-  float sums[kDim / 8][4] = {};
+  copy_rows<kQueries, kThreads>(queries, GlobalRows<const T>{p.query_row(begin + first, head),
+                                                             p.heads * dim, length - first, dim});
+  copy_keys(from);
+  float sums[kValueDim / 8][4] = {};
   RunningSoftmax softmax;
   const float scale_log2 = p.scale * kLog2E;
   for (int key = from; key < end; key += kKeys) {
     wait_copies<0>();
     __syncthreads();  // keys are there; nobody reads the last values any more
-    copy_keys(values, p.v, key);
+    copy_values(key);
     float scores[kKeys / 8][4] = {};
     add_row_products<kKeys>(scores, queries, own, keys);
     if (!sight.sees_all(key, kKeys)) {
@@ -112,13 +118,13 @@ __global__ void __launch_bounds__(kThreads, kDim == 64 ? 3 : 1)
     MmaWeights<kKeys> weights;
     round_weights<T, kKeys>(weights, scores);
 #pragma unroll
-    for (int n = 0; n < kDim / 8; ++n) {
+    for (int n = 0; n < kValueDim / 8; ++n) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) sums[n][i] *= factor[i / 2];
     }
     wait_copies<0>();
     __syncthreads();  // values are there; nobody reads these keys any more
-    if (key + kKeys < end) copy_keys(keys, p.k, key + kKeys);
+    if (key + kKeys < end) copy_keys(key + kKeys);
     add_weighted_rows<kKeys>(sums, weights, values);
   }
   float reciprocal[2];
@@ -132,20 +138,20 @@ __global__ void __launch_bounds__(kThreads, kDim == 64 ? 3 : 1)
     if (lane % 4 != 0 || position >= length) continue;
     p.lse[(begin + position) * p.heads + head] = softmax.largest[r] * p.scale + logf(total);
   }
-  write_rows(GlobalRows<T>{p.out + ((begin + first + own) * p.heads + head) * dim, stride,
-                           length - first - own, dim},
-             sums, reciprocal, queries, own);
+  write_rows<kValueDim>(GlobalRows<T>{p.out + ((begin + first + own) * p.heads + head) * value_dim,
+                                      p.heads * value_dim, length - first - own, value_dim},
+                        sums, reciprocal, queries, own);
 }
 
-template <int kDim, int kKeys, class T>
+template <int kDim, int kValueDim, int kKeys, class T>
 void run(Stream& stream, const AttentionProblem<T>& p, std::int64_t tokens) {
   const std::int64_t sequences = p.length == 0 ? 0 : tokens / p.length;
   launch(stream, "attention_forward",
          {.blocks_x = sequences * ((p.length + kQueries - 1) / kQueries),
           .blocks_y = p.heads,
           .threads = kThreads,
-          .shared_bytes = (kQueries + 2 * kKeys) * kDim * sizeof(T)},
-         mma_attention_forward_kernel<T, kDim, kKeys>, p);
+          .shared_bytes = ((kQueries + kKeys) * kDim + kKeys * kValueDim) * sizeof(T)},
+         mma_attention_forward_kernel<T, kDim, kValueDim, kKeys>, p);
 }
 
 }  // namespace
@@ -156,10 +162,11 @@ void mma_attention_forward(Stream& stream, const AttentionForwardArgs& args) {
   visit_mma_type(args.q_TNH.dtype, [&]<class T>() {
     const auto p = forward_problem_of<T>(args);
     const std::int64_t tokens = args.q_TNH.shape[0];
-    if (p.dim <= 64) return run<64, 64>(stream, p, tokens);
-    if (p.dim <= 128) return run<128, 64>(stream, p, tokens);
-    if (p.dim <= 192) return run<192, 32>(stream, p, tokens);
-    run<256, 16>(stream, p, tokens);
+    if (p.widest() <= 64) return run<64, 64, 64>(stream, p, tokens);
+    if (p.widest() <= 128) return run<128, 128, 64>(stream, p, tokens);
+    if (p.dim <= 192 && p.value_dim <= 128) return run<192, 128, 32>(stream, p, tokens);
+    if (p.widest() <= 192) return run<192, 192, 32>(stream, p, tokens);
+    run<256, 256, 16>(stream, p, tokens);
   });
 }
 

@@ -8,7 +8,8 @@
 
 namespace frugal::cu {
 
-// Legend of the arguments: as in kernels/ops/attention.h. out: also the backward's input.
+// Legend of the arguments: as in kernels/ops/attention.h. out: also the backward's input. dim: the
+// head dimension of q, k and their gradients; value_dim: of v, out and theirs.
 template <class T>
 struct AttentionProblem {
   const T* q;
@@ -21,15 +22,23 @@ struct AttentionProblem {
   T* dq;
   T* dk;
   T* dv;
-  std::int64_t length, heads, kv_heads, dim;
+  std::int64_t length, heads, kv_heads, dim, value_dim;
   float scale;
 
-  __device__ const T* query_row(const T* x, std::int64_t token, std::int64_t head) const {
-    return x + (token * heads + head) * dim;
+  __device__ const T* query_row(std::int64_t token, std::int64_t head) const {
+    return q + (token * heads + head) * dim;
   }
-  __device__ const T* key_row(const T* x, std::int64_t token, std::int64_t head) const {
-    return x + (token * kv_heads + head) * dim;
+  // x: out or dout.
+  __device__ const T* out_row(const T* x, std::int64_t token, std::int64_t head) const {
+    return x + (token * heads + head) * value_dim;
   }
+  __device__ const T* key_row(std::int64_t token, std::int64_t head) const {
+    return k + (token * kv_heads + head) * dim;
+  }
+  __device__ const T* value_row(std::int64_t token, std::int64_t head) const {
+    return v + (token * kv_heads + head) * value_dim;
+  }
+  constexpr std::int64_t widest() const { return dim > value_dim ? dim : value_dim; }
   // The first position that a query sees, given as positions in its sequence.
   __device__ std::int64_t first_visible(std::int64_t sequence, std::int64_t position) const {
     return document_start == nullptr ? 0 : document_start[sequence * length + position];
@@ -45,6 +54,7 @@ AttentionProblem<T> problem_of(const Args& args) {
                         .heads = args.q_TNH.shape[1],
                         .kv_heads = args.k_TMH.shape[1],
                         .dim = args.q_TNH.shape[2],
+                        .value_dim = args.v_TMH.shape[2],
                         .scale = args.scale};
   if (args.document_start_T.data != nullptr) {
     p.document_start = args.document_start_T.template as<std::int32_t>();

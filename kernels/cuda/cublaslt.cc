@@ -76,6 +76,14 @@ cudaDataType_t type_of(DType dtype) {
   }
 }
 
+cublasLtEpilogue_t epilogue_of(const Product& p) {
+  if (p.gelu == GeluUse::kDerivative) return CUBLASLT_EPILOGUE_DGELU;
+  if (p.gelu == GeluUse::kForward) {
+    return p.bias ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
+  }
+  return p.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+}
+
 // cuBLASLt counts by columns: it is given out^T = op(b)^T op(a)^T, whose operands lie as ours do.
 class Description {
  public:
@@ -84,10 +92,9 @@ class Description {
     lib.check(lib.MatmulDescCreate(&operation, compute, CUDA_R_32F), "an operation");
     set(CUBLASLT_MATMUL_DESC_TRANSA, p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(CUBLASLT_MATMUL_DESC_TRANSB, p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
-    if (p.bias) {
-      set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(p.in));
-    }
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue_of(p));
+    if (p.bias) set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(p.in));
+    if (p.gelu != GeluUse::kNone) set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, p.n);
     const auto layout = [&](cublasLtMatrixLayout_t& to, DType dtype, std::int64_t rows,
                             std::int64_t columns) {  // as cuBLASLt sees them
       lib.check(lib.MatrixLayoutCreate(&to, type_of(dtype), static_cast<std::uint64_t>(rows),
@@ -113,6 +120,12 @@ class Description {
                "an attribute");
   }
 
+  // The places of what the epilogue reads or writes.
+  void set_epilogue(const Product& p, const void* bias, const void* gelu_input) {
+    if (p.bias) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    if (p.gelu != GeluUse::kNone) set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, gelu_input);
+  }
+
   cublasLtMatmulDesc_t operation = nullptr;
   cublasLtMatrixLayout_t a = nullptr, b = nullptr, out = nullptr;
 
@@ -124,10 +137,9 @@ class Description {
 std::vector<cublasLtMatmulAlgo_t> propose(const Library& lib, cublasLtHandle_t handle,
                                           const Product& p, int count) {
   Description description(lib, p);
-  if (p.bias) {  // only its alignment matters
-    description.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER,
-                    reinterpret_cast<const void*>(static_cast<std::uintptr_t>(p.alignment)));
-  }
+  // Only their alignment matters.
+  const auto* aligned = reinterpret_cast<const void*>(static_cast<std::uintptr_t>(p.alignment));
+  description.set_epilogue(p, aligned, aligned);
   cublasLtMatmulPreference_t preference = nullptr;
   lib.check(lib.MatmulPreferenceCreate(&preference), "a preference");
   const auto set = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
@@ -162,6 +174,8 @@ struct Operands {
   const void* a;
   const void* b;
   const void* bias;
+  const void* add;         // or null
+  const void* gelu_input;  // read or written, or null
   void* out;
 };
 
@@ -169,11 +183,11 @@ cublasStatus_t enqueue(const Library& lib, cublasLtHandle_t handle, CudaStream& 
                        const Product& p, const Operands& at,
                        const cublasLtMatmulAlgo_t& algorithm) {
   Description description(lib, p);
-  if (p.bias) description.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, at.bias);
-  const float one = 1.0F, add = p.accumulate ? 1.0F : 0.0F;
+  description.set_epilogue(p, at.bias, at.gelu_input);
+  const float one = 1.0F, add = p.accumulate || p.add ? 1.0F : 0.0F;
   return lib.Matmul(handle, description.operation, &one, at.b, description.a, at.a, description.b,
-                    &add, at.out, description.out, at.out, description.out, &algorithm,
-                    stream.scratch(kProductScratchBytes), kProductScratchBytes,
+                    &add, p.add ? at.add : at.out, description.out, at.out, description.out,
+                    &algorithm, stream.scratch(kProductScratchBytes), kProductScratchBytes,
                     static_cast<cudaStream_t>(stream.native_handle()));
 }
 
@@ -243,6 +257,9 @@ const char* declines(const Multiplier& m, const Product& p) {
   if (p.in == DType::kBF16 && m.capability() < kFirstBf16Card) return "the card has no bf16";
   if (p.out != p.in && p.out != DType::kF32) return "the result has another type";
   if (p.bias && p.out != p.in) return "the bias has another type than the result";
+  if (p.gelu != GeluUse::kNone && p.out == DType::kF32) {
+    return "GELU in f32, of which the library does not say how exact it is";
+  }
   return nullptr;
 }
 
@@ -293,7 +310,9 @@ class Timer {
   std::optional<cublasLtMatmulAlgo_t> fastest(const Multiplier& m, const Product& p) {
     const Memory a(stream_, p.in, p.m * p.k, 1), b(stream_, p.in, p.k * p.n, 2);
     const Memory bias(stream_, p.in, p.bias ? p.n : 0, 3), out(stream_, p.out, p.m * p.n, 4);
-    const Operands at{a.data, b.data, bias.data, out.data};
+    const Memory add(stream_, p.out, p.add ? p.m * p.n : 0, 5);
+    const Memory gelu(stream_, p.out, p.gelu != GeluUse::kNone ? p.m * p.n : 0, 6);
+    const Operands at{a.data, b.data, bias.data, add.data, gelu.data, out.data};
     std::optional<cublasLtMatmulAlgo_t> best;
     float best_time = 0.0F;
     for (const cublasLtMatmulAlgo_t& candidate : m.proposals(p)) {
@@ -362,9 +381,11 @@ const char* cublaslt_declines(Stream& stream, const MatmulArgs& args) {
 void cublaslt_matmul(Stream& stream, const MatmulArgs& args) {
   Multiplier& m = *multiplier(stream.device());
   const Product p = product_of(args);
-  m.check(m.run(static_cast<CudaStream&>(stream), p,
-                {args.a.data, args.b.data, args.bias_N.data, args.out_MN.data}, *m.algorithm(p)),
-          p);
+  const void* gelu_input =
+      given(args.gelu_input_MN) ? args.gelu_input_MN.data : args.dgelu_input_MN.data;
+  const Operands at{args.a.data,      args.b.data, args.bias_N.data,
+                    args.add_MN.data, gelu_input,  args.out_MN.data};
+  m.check(m.run(static_cast<CudaStream&>(stream), p, at, *m.algorithm(p)), p);
 }
 
 void choose_algorithms(Device device, const std::set<Product>& products,

@@ -60,26 +60,27 @@ class GraphOf {
         ->set_io_data_type(p.dtype == DType::kF16 ? fe::DataType_t::HALF : fe::DataType_t::BFLOAT16)
         .set_intermediate_data_type(fe::DataType_t::FLOAT)
         .set_compute_data_type(fe::DataType_t::FLOAT);
-    const auto q = input(kQ, rows(p.heads)), k = input(kK, rows(p.kv_heads)),
-               v = input(kV, rows(p.kv_heads));
+    const Layout query = rows(p.heads, p.dim), key = rows(p.kv_heads, p.dim),
+                 value = rows(p.kv_heads, p.value_dim), result = rows(p.heads, p.value_dim);
+    const auto q = input(kQ, query), k = input(kK, key), v = input(kV, value);
     if (p.backward) {
       auto lse = packed_lse().set_uid(kLse);
-      const auto [dq, dk, dv] = graph_->sdpa_backward(
-          q, k, v, input(kOut, rows(p.heads)), input(kDout, rows(p.heads)), graph_->tensor(lse),
-          fe::graph::SDPA_backward_attributes()
-              .set_causal_mask(true)
-              .set_attn_scale(p.scale)
-              .set_deterministic_algorithm(true));
-      output(dq, kDq, rows(p.heads));
-      output(dk, kDk, rows(p.kv_heads));
-      output(dv, kDv, rows(p.kv_heads));
+      const auto [dq, dk, dv] = graph_->sdpa_backward(q, k, v, input(kOut, result),
+                                                      input(kDout, result), graph_->tensor(lse),
+                                                      fe::graph::SDPA_backward_attributes()
+                                                          .set_causal_mask(true)
+                                                          .set_attn_scale(p.scale)
+                                                          .set_deterministic_algorithm(true));
+      output(dq, kDq, query);
+      output(dk, kDk, key);
+      output(dv, kDv, value);
     } else {
       const auto [out, lse] = graph_->sdpa(q, k, v,
                                            fe::graph::SDPA_attributes()
                                                .set_generate_stats(true)
                                                .set_causal_mask(true)
                                                .set_attn_scale(p.scale));
-      output(out, kOut, rows(p.heads));
+      output(out, kOut, result);
       lse->set_output(true)
           .set_uid(kLse)
           .set_dim({p.sequences, p.heads, p.length, 1})
@@ -94,9 +95,8 @@ class GraphOf {
   struct Layout {
     std::vector<std::int64_t> dim, stride;
   };
-  Layout rows(std::int64_t heads) const {
-    return {{p_.sequences, heads, p_.length, p_.dim},
-            {p_.length * heads * p_.dim, p_.dim, heads * p_.dim, 1}};
+  Layout rows(std::int64_t heads, std::int64_t dim) const {
+    return {{p_.sequences, heads, p_.length, dim}, {p_.length * heads * dim, dim, heads * dim, 1}};
   }
   fe::graph::Tensor_attributes packed_lse() const {
     return fe::graph::Tensor_attributes()
@@ -182,6 +182,7 @@ CudnnProblem problem_of(const Args& args, bool backward) {
                  .heads = q[1],
                  .kv_heads = args.k_TMH.shape[1],
                  .dim = q[2],
+                 .value_dim = args.v_TMH.shape[2],
                  .scale = args.scale,
                  .backward = backward};
   if (!backward || p.sequences == 0) return p;
@@ -210,7 +211,8 @@ const char* declines(Stream& stream, bool backward, const Args& args, const Tens
   const auto& plan = attention_on(stream.device()).plan(p);
   if (plan.graph != nullptr) return nullptr;
   say_once(concat("attention: not cuDNN for ", backward ? "backward, " : "forward, ", p.heads, "/",
-                  p.kv_heads, " heads of ", p.dim, ": ", plan.why));
+                  p.kv_heads, " heads of ", p.dim,
+                  p.value_dim == p.dim ? "" : concat("/", p.value_dim), ": ", plan.why));
   return plan.why.c_str();
 }
 

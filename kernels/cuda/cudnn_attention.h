@@ -21,7 +21,8 @@ void cudnn_attention_backward_input(Stream& stream, const AttentionBackwardArgs&
 // Attention as far as cuDNN's plan goes.
 struct CudnnProblem {
   DType dtype = DType::kBF16;
-  std::int64_t sequences = 1, length = 0, heads = 1, kv_heads = 1, dim = 0;
+  std::int64_t sequences = 1, length = 0, heads = 1, kv_heads = 1;
+  std::int64_t dim = 0, value_dim = 0;  // of q and k; of v and out
   float scale = 1.0F;
   bool backward = false;
   auto operator<=>(const CudnnProblem&) const = default;

@@ -51,6 +51,7 @@ struct Product {
   Out* out;
   Operand<In> a, b;  // b by columns
   const In* bias;    // or null
+  const Out* add;    // or null
   std::int64_t m, n, k;
   bool accumulate;
 };
@@ -90,6 +91,7 @@ __global__ void matmul_kernel(Product<In, Out> p) {
       float value = sums[i][j];
       if (p.accumulate) value += to_float(*to);
       if (p.bias != nullptr) value += to_float(p.bias[c]);
+      if (p.add != nullptr) value += to_float(p.add[r * p.n + c]);
       *to = from_float<Out>(value);
     }
   }
@@ -106,15 +108,36 @@ void general_matmul(Stream& stream, const MatmulArgs& args) {
                        .n = n,
                        .k = k,
                        .accumulate = args.accumulate};
-    if (args.bias_N.data != nullptr) p.bias = args.bias_N.as<In>();
+    if (given(args.bias_N)) p.bias = args.bias_N.as<In>();
+    if (given(args.add_MN)) p.add = args.add_MN.as<Out>();
     const std::int64_t tiles = ((m + kTile - 1) / kTile) * ((n + kTile - 1) / kTile);
     launch(stream, "matmul", {.blocks_x = tiles, .threads = kThreads, .shared_bytes = kSharedBytes},
            matmul_kernel<In, Out>, p);
   });
 }
 
-constexpr std::array<Implementation<MatmulArgs>, 2> kImplementations{{
+// The product by what comes after this in the list or before, and GELU by itself.
+void matmul_then_gelu(Stream& stream, const MatmulArgs& args) {
+  MatmulArgs product = args;
+  product.gelu_input_MN = {};
+  product.dgelu_input_MN = {};
+  if (given(args.gelu_input_MN)) product.out_MN = args.gelu_input_MN;
+  cu::matmul(stream, product);
+  if (given(args.gelu_input_MN)) {
+    cu::gelu_forward(stream, args.out_MN, args.gelu_input_MN);
+  } else {
+    cu::gelu_backward_input(stream, args.out_MN, args.out_MN, args.dgelu_input_MN);
+  }
+}
+
+constexpr std::array<Implementation<MatmulArgs>, 3> kImplementations{{
     {"cuBLASLt", cublaslt_declines, cublaslt_matmul},
+    {"a product, then GELU",
+     [](Stream&, const MatmulArgs& args) -> const char* {
+       return given(args.gelu_input_MN) || given(args.dgelu_input_MN) ? nullptr
+                                                                      : "there is no GELU";
+     },
+     matmul_then_gelu},
     {"multiply-adds", [](Stream&, const MatmulArgs&) -> const char* { return nullptr; },
      general_matmul},
 }};

@@ -1,6 +1,7 @@
 // Causal attention, tiled: never stores a sequence-by-sequence matrix. Source: FlashAttention-2
 // (arXiv 2307.08691). Legend: T tokens (batch x sequence, sequences of S one after the other), N
-// query heads, M key/value heads, H head dimension. Query head n reads key/value head n / (N / M).
+// query heads, M key/value heads, H head dimension: of q, k and their gradients one, of v, out and
+// theirs maybe another. Query head n reads key/value head n / (N / M).
 #pragma once
 
 #include <cstdint>
@@ -17,11 +18,11 @@ struct AttentionForwardArgs {
   ConstTensor document_start_T;      // optional, i32: position in its sequence where the token's
                                      // document starts
   std::int64_t sequence_length = 0;  // S; divides T
-  float scale = 1.0F;                // usually 1 / sqrt(H)
+  float scale = 1.0F;                // usually 1 / sqrt(H of q)
 };
 
 struct AttentionBackwardArgs {
-  Tensor dq_TNH, dk_TMH, dv_TMH;  // written (=), dtype of q
+  Tensor dq_TNH, dk_TMH, dv_TMH;  // written (=), dtype and shape of q, k, v
   ConstTensor dout_TNH, q_TNH, k_TMH, v_TMH, out_TNH, lse_TN;
   ConstTensor document_start_T;
   std::int64_t sequence_length = 0;

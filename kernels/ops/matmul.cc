@@ -17,7 +17,19 @@ void matmul(Stream& stream, const MatmulArgs& args) {
   if (given(args.bias_N)) {
     check.tensor("bias_N", args.bias_N, {n}, {args.a.dtype});
     check.require(!args.accumulate, "bias_N and accumulate exclude each other");
+    check.require(!given(args.dgelu_input_MN), "bias_N and dgelu_input_MN exclude each other");
   }
+  int ends = args.accumulate ? 1 : 0;
+  const auto end = [&](const char* name, const ConstTensor& t) {
+    if (!given(t)) return;
+    check.tensor(name, t, args.out_MN.shape, {args.out_MN.dtype});
+    ++ends;
+  };
+  end("add_MN", args.add_MN);
+  end("gelu_input_MN", args.gelu_input_MN);
+  end("dgelu_input_MN", args.dgelu_input_MN);
+  check.require(ends < 2,
+                "accumulate, add_MN, gelu_input_MN and dgelu_input_MN exclude one another");
   if (stream.planning()) collect(args);
   op_table(stream).matmul(stream, args);
 }

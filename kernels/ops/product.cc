@@ -28,16 +28,26 @@ Product product_of(const MatmulArgs& args) {
           .transpose_b = args.transpose_b,
           .accumulate = args.accumulate,
           .bias = given(args.bias_N),
+          .add = given(args.add_MN),
+          .gelu = given(args.gelu_input_MN)    ? GeluUse::kForward
+                  : given(args.dgelu_input_MN) ? GeluUse::kDerivative
+                                               : GeluUse::kNone,
           .tf32 = args.tf32 && args.a.dtype == DType::kF32,
-          .alignment = std::min({alignment_of(args.out_MN.data), alignment_of(args.a.data),
-                                 alignment_of(args.b.data), alignment_of(args.bias_N.data)})};
+          .alignment = std::min(
+              {alignment_of(args.out_MN.data), alignment_of(args.a.data), alignment_of(args.b.data),
+               alignment_of(args.bias_N.data), alignment_of(args.add_MN.data),
+               alignment_of(args.gelu_input_MN.data), alignment_of(args.dgelu_input_MN.data)})};
 }
 
 std::string text_of(const Product& p) {
-  return concat(name_of(p.in), " -> ", name_of(p.out), ", ", p.m, " x ", p.n, " x ", p.k,
-                p.transpose_a ? ", a transposed" : "", p.transpose_b ? ", b transposed" : "",
-                p.accumulate ? ", accumulated" : "", p.bias ? ", bias" : "", p.tf32 ? ", TF32" : "",
-                p.alignment == 16 ? "" : concat(", aligned to ", p.alignment));
+  return concat(
+      name_of(p.in), " -> ", name_of(p.out), ", ", p.m, " x ", p.n, " x ", p.k,
+      p.transpose_a ? ", a transposed" : "", p.transpose_b ? ", b transposed" : "",
+      p.accumulate ? ", accumulated" : "", p.bias ? ", bias" : "", p.add ? ", with addend" : "",
+      p.gelu == GeluUse::kForward      ? ", GELU"
+      : p.gelu == GeluUse::kDerivative ? ", times GELU's derivative"
+                                       : "",
+      p.tf32 ? ", TF32" : "", p.alignment == 16 ? "" : concat(", aligned to ", p.alignment));
 }
 
 ProductCollector::ProductCollector(std::set<Product>& products) {
@@ -50,7 +60,11 @@ ProductCollector::~ProductCollector() {
 }
 
 void collect(const MatmulArgs& args) {
-  if (collected != nullptr) collected->insert(product_of(args));
+  if (collected == nullptr) return;
+  Product product = product_of(args);
+  collected->insert(product);
+  product.gelu = GeluUse::kNone;
+  collected->insert(product);
 }
 
 }  // namespace frugal

@@ -19,11 +19,16 @@ inline constexpr std::size_t kProductScratchBytes = std::size_t{32} << 20U;
 // The same for one attention. Beside it the library takes a number in f32 for each row and head.
 inline constexpr std::size_t kAttentionScratchBytes = std::size_t{256} << 20U;
 
+// What a product has to do with GELU.
+enum class GeluUse : std::uint8_t { kNone, kForward, kDerivative };
+
 // A product as far as the choice of its algorithm goes.
 struct Product {
   DType in = DType::kF32, out = DType::kF32;
   std::int64_t m = 0, n = 0, k = 0;  // out is [m, n], the inner dimension k
-  bool transpose_a = false, transpose_b = false, accumulate = false, bias = false, tf32 = false;
+  bool transpose_a = false, transpose_b = false, accumulate = false, bias = false, add = false;
+  GeluUse gelu = GeluUse::kNone;
+  bool tf32 = false;
   int alignment = 16;                                // bytes that divide every address, at most 16
   auto operator<=>(const Product&) const = default;  // NOLINT(modernize-use-nullptr)
 };
@@ -41,7 +46,8 @@ class ProductCollector {
   ProductCollector(const ProductCollector&) = delete;
   ProductCollector& operator=(const ProductCollector&) = delete;
 };
-// For ops::matmul.
+// For ops::matmul. With GELU also the product without, for devices that compute one after the
+// other.
 void collect(const MatmulArgs& args);
 
 // The algorithms that were chosen, kept with a run so that a resume computes the same bits: from

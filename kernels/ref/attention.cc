@@ -36,7 +36,7 @@ void attention_forward(Stream& stream, const AttentionForwardArgs& args) {
   stream.run_host([=] {
     const std::int64_t heads = args.q_TNH.shape[1];
     const std::int64_t kv_heads = args.k_TMH.shape[1];
-    const std::int64_t size = args.q_TNH.shape[2];
+    const std::int64_t size = args.v_TMH.shape[2];
     for (std::int64_t t = 0; t < args.q_TNH.shape[0]; ++t) {
       for (std::int64_t n = 0; n < heads; ++n) {
         const Row row = row_of(args, t, n);
@@ -64,7 +64,7 @@ void attention_backward_input(Stream& stream, const AttentionBackwardArgs& args)
   stream.run_host([=] {
     const std::int64_t heads = args.q_TNH.shape[1];
     const std::int64_t kv_heads = args.k_TMH.shape[1];
-    const std::int64_t size = args.q_TNH.shape[2];
+    const std::int64_t size = args.q_TNH.shape[2], value_size = args.v_TMH.shape[2];
     const auto scale = static_cast<double>(args.scale);
     std::vector<double> dq(static_cast<std::size_t>(args.dq_TNH.numel()), 0.0);
     std::vector<double> dk(static_cast<std::size_t>(args.dk_TMH.numel()), 0.0);
@@ -79,8 +79,11 @@ void attention_backward_input(Stream& stream, const AttentionBackwardArgs& args)
           const double p =
               std::exp(scale * dot(args.q_TNH, query, args.k_TMH, key) - at(args.lse_TN, query));
           const double ds = scale * p * (dot(args.dout_TNH, query, args.v_TMH, key) - delta);
+          for (std::int64_t h = 0; h < value_size; ++h) {
+            dv[static_cast<std::size_t>(key * value_size + h)] +=
+                p * at(args.dout_TNH, query * value_size + h);
+          }
           for (std::int64_t h = 0; h < size; ++h) {
-            dv[static_cast<std::size_t>(key * size + h)] += p * at(args.dout_TNH, query * size + h);
             dq[static_cast<std::size_t>(query * size + h)] += ds * at(args.k_TMH, key * size + h);
             dk[static_cast<std::size_t>(key * size + h)] += ds * at(args.q_TNH, query * size + h);
           }

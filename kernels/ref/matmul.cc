@@ -1,5 +1,6 @@
 #include "kernels/ops/op_table.h"
 #include "kernels/ref/element.h"
+#include "kernels/ref/gelu.h"
 
 namespace frugal::ref {
 
@@ -16,8 +17,13 @@ void matmul(Stream& stream, const MatmulArgs& args) {
                  at(args.b, args.transpose_b ? n * inner + k : k * columns + n);
         }
         if (args.bias_N.data != nullptr) sum += at(args.bias_N, n);
-        if (args.accumulate) sum += at(args.out_MN, m * columns + n);
-        put(args.out_MN, m * columns + n, sum);
+        const std::int64_t i = m * columns + n;
+        if (args.accumulate) sum += at(args.out_MN, i);
+        if (given(args.add_MN)) sum += at(args.add_MN, i);
+        if (given(args.gelu_input_MN)) put(args.gelu_input_MN, i, sum);
+        if (given(args.gelu_input_MN)) sum = gelu(sum);
+        if (given(args.dgelu_input_MN)) sum *= gelu_derivative(at(args.dgelu_input_MN, i));
+        put(args.out_MN, i, sum);
       }
     }
   });

@@ -86,6 +86,31 @@ TEST_F(ArgumentChecks, Norms) {
   });
 }
 
+TEST_F(ArgumentChecks, ProductsEndInOneWay) {
+  const MatmulArgs fits{.out_MN = half_,
+                        .a = null_tensor({6, 4}, DType::kBF16),
+                        .b = null_tensor({4, 8}, DType::kBF16)};
+  const auto refuse = [&](const char* what, const auto& change) {
+    MatmulArgs args = fits;
+    change(args);
+    expect_refused("matmul", what, [&] { ops::matmul(*plan_, args); });
+  };
+  ops::matmul(*plan_, fits);
+  refuse("add_MN", [&](MatmulArgs& args) { args.add_MN = x_; });
+  refuse("gelu_input_MN", [&](MatmulArgs& args) { args.gelu_input_MN = wide_; });
+  refuse("dgelu_input_MN", [&](MatmulArgs& args) { args.dgelu_input_MN = t_; });
+  refuse("exclude one another",
+         [&](MatmulArgs& args) { args.add_MN = args.gelu_input_MN = half_; });
+  refuse("exclude one another", [&](MatmulArgs& args) {
+    args.accumulate = true;
+    args.dgelu_input_MN = half_;
+  });
+  refuse("bias_N and dgelu_input_MN", [&](MatmulArgs& args) {
+    args.bias_N = null_tensor({8}, DType::kBF16);
+    args.dgelu_input_MN = half_;
+  });
+}
+
 TEST_F(ArgumentChecks, RopeAndActivations) {
   const Tensor angles = null_tensor({3, 2, 4});
   const Tensor positions = null_tensor({6}, DType::kI32);
@@ -107,6 +132,96 @@ TEST_F(ArgumentChecks, RopeAndActivations) {
   expect_refused("gelu_forward", "x_TI", [&] { ops::gelu_forward(*plan_, x_, wide_); });
   expect_refused("gelu_backward_input", "dout_TI",
                  [&] { ops::gelu_backward_input(*plan_, x_, half_, x_); });
+}
+
+TEST_F(ArgumentChecks, Attention) {
+  const auto heads = [](std::int64_t count, std::int64_t size) {
+    return null_tensor({6, count, size}, DType::kBF16);
+  };
+  const AttentionForwardArgs forward{.out_TNH = heads(4, 2),
+                                     .lse_TN = null_tensor({6, 4}),
+                                     .q_TNH = heads(4, 8),
+                                     .k_TMH = heads(2, 8),
+                                     .v_TMH = heads(2, 2),
+                                     .document_start_T = null_tensor({6}, DType::kI32),
+                                     .sequence_length = 3};
+  const AttentionBackwardArgs backward{.dq_TNH = heads(4, 8),
+                                       .dk_TMH = heads(2, 8),
+                                       .dv_TMH = heads(2, 2),
+                                       .dout_TNH = heads(4, 2),
+                                       .q_TNH = heads(4, 8),
+                                       .k_TMH = heads(2, 8),
+                                       .v_TMH = heads(2, 2),
+                                       .out_TNH = heads(4, 2),
+                                       .lse_TN = null_tensor({6, 4}),
+                                       .sequence_length = 3};
+  ops::attention_forward(*plan_, forward);
+  ops::attention_backward_input(*plan_, backward);
+  const auto refuse = [&](const char* what, const auto& change) {
+    AttentionForwardArgs args = forward;
+    change(args);
+    expect_refused("attention_forward", what, [&] { ops::attention_forward(*plan_, args); });
+  };
+  refuse("out_TNH", [&](auto& args) { args.out_TNH = heads(4, 8); });
+  refuse("lse_TN", [&](auto& args) { args.lse_TN = null_tensor({6, 4}, DType::kBF16); });
+  refuse("q_TNH", [&](auto& args) { args.q_TNH = null_tensor({6, 32}, DType::kBF16); });
+  refuse("k_TMH", [&](auto& args) { args.k_TMH = heads(2, 2); });
+  refuse("v_TMH", [&](auto& args) { args.v_TMH = heads(1, 2); });
+  refuse("4 query heads", [&](auto& args) { args.k_TMH = args.v_TMH = heads(3, 8); });
+  refuse("document_start_T", [&](auto& args) { args.document_start_T = null_tensor({6}); });
+  refuse("whole sequences", [&](auto& args) { args.sequence_length = 4; });
+  refuse("whole sequences", [&](auto& args) { args.sequence_length = 0; });
+  const auto refuse_back = [&](const char* what, const auto& change) {
+    AttentionBackwardArgs args = backward;
+    change(args);
+    expect_refused("attention_backward_input", what,
+                   [&] { ops::attention_backward_input(*plan_, args); });
+  };
+  refuse_back("dq_TNH", [&](auto& args) { args.dq_TNH = heads(4, 2); });
+  refuse_back("dk_TMH", [&](auto& args) { args.dk_TMH = heads(4, 8); });
+  refuse_back("dv_TMH", [&](auto& args) { args.dv_TMH = heads(2, 8); });
+  refuse_back("dout_TNH", [&](auto& args) { args.dout_TNH = heads(4, 8); });
+  refuse_back("lse_TN", [&](auto& args) { args.lse_TN = t_; });
+}
+
+TEST_F(ArgumentChecks, CrossEntropy) {
+  const Tensor targets = null_tensor({6}, DType::kI32);
+  const CrossEntropyStatisticsArgs statistics{.max_C = t_,
+                                              .sum_exp_C = t_,
+                                              .target_logit_C = t_,
+                                              .logits_CV = half_,
+                                              .targets_C = targets,
+                                              .valid_columns = 8};
+  ops::cross_entropy_statistics(*plan_, statistics);
+  const auto refuse = [&](const char* what, const auto& change) {
+    CrossEntropyStatisticsArgs args = statistics;
+    change(args);
+    expect_refused("cross_entropy_statistics", what,
+                   [&] { ops::cross_entropy_statistics(*plan_, args); });
+  };
+  refuse("max_C", [&](auto& args) { args.max_C = w_; });
+  refuse("sum_exp_C", [&](auto& args) { args.sum_exp_C = targets; });
+  refuse("target_logit_C", [&](auto& args) { args.target_logit_C = w_; });
+  refuse("logits_CV", [&](auto& args) { args.logits_CV = t_; });
+  refuse("targets_C", [&](auto& args) { args.targets_C = t_; });
+  refuse("valid_columns", [&](auto& args) { args.valid_columns = 9; });
+  ops::cross_entropy_rescale(*plan_, t_, t_, t_);
+  expect_refused("cross_entropy_rescale", "local_max_C",
+                 [&] { ops::cross_entropy_rescale(*plan_, t_, w_, t_); });
+  expect_refused("cross_entropy_rescale", "global_max_C",
+                 [&] { ops::cross_entropy_rescale(*plan_, t_, t_, targets); });
+  expect_refused("cross_entropy_loss", "target_logit_C", [&] {
+    ops::cross_entropy_loss(
+        *plan_,
+        {.loss_C = t_, .max_C = t_, .sum_exp_C = t_, .target_logit_C = w_, .targets_C = targets});
+  });
+  expect_refused("cross_entropy_backward_input", "sum_exp_C", [&] {
+    ops::cross_entropy_backward_input(*plan_, {.logits_CV = half_,
+                                               .max_C = t_,
+                                               .sum_exp_C = w_,
+                                               .targets_C = targets,
+                                               .valid_columns = 8});
+  });
 }
 
 TEST_F(ArgumentChecks, Embedding) {

@@ -83,6 +83,50 @@ TEST(CpuOps, MatmulSameBitsForAnyThreadCountAtTrainingShapes) {
   set_compute_threads(before);
 }
 
+// What a product ends in has the bits of the ops that it stands for: GELU always, an addend in
+// float32, where rounding before the addition changes nothing.
+TEST(CpuOps, MatmulEndsLikeTheOpsThatItStandsFor) {
+  const auto stream = make_stream({}, "test");
+  const Shape shape{70, 130};
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+    SCOPED_TRACE(name_of(dtype));
+    const Owned a = random_tensor({70, 300}, dtype, 1, 0.06F),
+                b = random_tensor({130, 300}, dtype, 2), bias = random_tensor({130}, dtype, 3),
+                other = random_tensor(shape, dtype, 4);
+    const MatmulArgs plain{.a = a, .b = b, .transpose_b = true};
+    const Owned product(shape, dtype), with_bias(shape, dtype), expected(shape, dtype);
+    const Owned out(shape, dtype), input(shape, dtype);
+    const auto multiply = [&](const Owned& to, const auto& change) {
+      MatmulArgs args = plain;
+      args.out_MN = to;
+      change(args);
+      ops::matmul(*stream, args);
+    };
+    multiply(product, [](MatmulArgs&) {});
+    multiply(with_bias, [&](MatmulArgs& args) { args.bias_N = bias; });
+
+    multiply(out, [&](MatmulArgs& args) {
+      args.bias_N = bias;
+      args.gelu_input_MN = input;
+    });
+    ops::gelu_forward(*stream, expected, with_bias);
+    EXPECT_EQ(input.bits(), with_bias.bits());
+    EXPECT_EQ(out.bits(), expected.bits());
+
+    multiply(out, [&](MatmulArgs& args) { args.dgelu_input_MN = other; });
+    ops::gelu_backward_input(*stream, expected, product, other);
+    EXPECT_EQ(out.bits(), expected.bits());
+
+    if (dtype != DType::kF32) continue;
+    multiply(out, [&](MatmulArgs& args) {
+      args.bias_N = bias;
+      args.add_MN = other;
+    });
+    ops::add(*stream, expected, with_bias, other);
+    EXPECT_EQ(out.bits(), expected.bits());
+  }
+}
+
 // Ranks may be threads: products of one shape run at once, and must not share anything.
 TEST(CpuOps, MatmulFromManyThreadsAtOnce) {
   const Owned a = random_tensor({64, 96}, DType::kF32, 1);

@@ -17,10 +17,15 @@ constexpr emulation::Capability kTuring{75, 64 << 10}, kBlackwell{120, 99 << 10}
 
 struct Size {
   std::int64_t sequences, length, heads, kv_heads, dim;
-  int documents;  // of a sequence
+  int documents;                     // of a sequence
+  std::int64_t other_value_dim = 0;  // 0: like dim
+
+  std::int64_t value_dim() const { return other_value_dim > 0 ? other_value_dim : dim; }
 
   Shape query() const { return {sequences * length, heads, dim}; }
   Shape key() const { return {sequences * length, kv_heads, dim}; }
+  Shape value() const { return {sequences * length, kv_heads, value_dim()}; }
+  Shape result() const { return {sequences * length, heads, value_dim()}; }
   Shape row() const { return {sequences * length, heads}; }
 };
 
@@ -57,8 +62,8 @@ struct Problem {
       : s(size),
         q(narrowed<T>(random_tensor(s.query(), DType::kF32, 1))),
         k(narrowed<T>(random_tensor(s.key(), DType::kF32, 2))),
-        v(narrowed<T>(random_tensor(s.key(), DType::kF32, 3))),
-        dout(narrowed<T>(random_tensor(s.query(), DType::kF32, 4))),
+        v(narrowed<T>(random_tensor(s.value(), DType::kF32, 3))),
+        dout(narrowed<T>(random_tensor(s.result(), DType::kF32, 4))),
         documents(document_starts(s)) {
     const Owned wide_q = widened<T>(q), wide_k = widened<T>(k), wide_v = widened<T>(v);
     const Owned wide_dout = widened<T>(dout);
@@ -109,10 +114,10 @@ struct Problem {
   Size s;
   std::unique_ptr<Stream> stream = make_stream({}, "test");
   Owned q, k, v, dout, documents;
-  Owned expected_out{s.query(), DType::kF32}, expected_lse{s.row(), DType::kF32};
+  Owned expected_out{s.result(), DType::kF32}, expected_lse{s.row(), DType::kF32};
   Owned expected_dq{s.query(), DType::kF32}, expected_dk{s.key(), DType::kF32},
-      expected_dv{s.key(), DType::kF32};
-  Owned out{s.query(), dtype_of<T>()};  // the reference's, rounded: what a backward reads
+      expected_dv{s.value(), DType::kF32};
+  Owned out{s.result(), dtype_of<T>()};  // the reference's, rounded: what a backward reads
 };
 
 template <class Args>
@@ -129,16 +134,16 @@ std::string implementation_of(std::span<const Implementation<Args>> implementati
 template <class T>
 void check(const emulation::Capability& gpu, const Size& size, const std::string& implementation) {
   SCOPED_TRACE(concat(gpu.version, ": ", size.sequences, "x", size.length, " heads ", size.heads,
-                      "/", size.kv_heads, " dim ", size.dim, " documents ", size.documents, " ",
-                      name_of(dtype_of<T>())));
+                      "/", size.kv_heads, " dim ", size.dim, "/", size.value_dim(), " documents ",
+                      size.documents, " ", name_of(dtype_of<T>())));
   emulation::set_capability(gpu);
   const Problem<T> p(size);
   std::vector<std::vector<std::byte>> first;
   for (const emulation::Order order : kTriedOrders) {
     emulation::set_order(order);
-    const Owned out(size.query(), dtype_of<T>()), lse(size.row(), DType::kF32);
+    const Owned out(size.result(), dtype_of<T>()), lse(size.row(), DType::kF32);
     const Owned dq(size.query(), dtype_of<T>()), dk(size.key(), dtype_of<T>()),
-        dv(size.key(), dtype_of<T>());
+        dv(size.value(), dtype_of<T>());
     const auto forward = p.forward_args(out, lse, p.q, p.k, p.v);
     const auto backward = p.backward_args(dq, dk, dv);
     ASSERT_EQ(implementation_of(cu::attention_forward_implementations(), *p.stream, forward),
@@ -177,6 +182,10 @@ TEST(CudaAttention, TensorCoresMatchTheReferenceInAnyOrderOfThreads) {
   check<BFloat16>(kBlackwell, {1, 130, 4, 2, 128, 1}, kTensorCores);
   check<BFloat16>(kBlackwell, {1, 97, 1, 1, 192, 2}, kTensorCores);
   check<Float16>(kBlackwell, {1, 97, 2, 1, 256, 3}, kTensorCores);
+  check<BFloat16>(kBlackwell, {1, 150, 2, 1, 192, 2, 128}, kTensorCores);
+  check<BFloat16>(kBlackwell, {2, 70, 1, 1, 136, 1, 72}, kTensorCores);
+  check<BFloat16>(kBlackwell, {1, 70, 1, 1, 48, 1, 96}, kTensorCores);
+  check<Float16>(kTuring, {1, 75, 2, 1, 192, 2, 128}, kTensorCores);
   check<Float16>(kTuring, {1, 200, 1, 1, 64, 4}, kTensorCores);
   check<Float16>(kTuring, {1, 100, 2, 1, 128, 2}, kTensorCores);
   check<Float16>(kTuring, {1, 75, 2, 1, 184, 1}, kTensorCores);
@@ -197,6 +206,7 @@ TEST(CudaAttention, ListsSayWhyTheyDecline) {
     emulation::set_capability({version});
     AttentionForwardArgs args;
     args.q_TNH = Tensor{reinterpret_cast<std::byte*>(offset), {4, 2, dim}, dtype, {}};  // NOLINT
+    args.v_TMH = Tensor{nullptr, {4, 2, 8}, dtype, {}};
     args.sequence_length = 4;
     args.scale = scale;
     const char* why = cu::attention_forward_implementations()[1].declines(*stream, args);
@@ -214,6 +224,7 @@ TEST(CudaAttention, ListsSayWhyTheyDecline) {
   emulation::set_capability({75});
   AttentionBackwardArgs args;
   args.q_TNH = Tensor{nullptr, {4, 2, 200}, DType::kF16, {}};
+  args.v_TMH = Tensor{nullptr, {4, 2, 64}, DType::kF16, {}};
   EXPECT_NE(cu::attention_backward_implementations()[1].declines(*stream, args), nullptr);
   emulation::set_capability({80});
   EXPECT_EQ(cu::attention_backward_implementations()[1].declines(*stream, args), nullptr);

@@ -37,5 +37,22 @@ TEST(CudaOps, MatchReferenceWithTheSameBitsInAnyOrderOfThreads) {
   }
 }
 
+// Sums per id go in the order of tokens: that leaves no choice of bits.
+TEST(CudaOps, EmbeddingHasTheBitsOfTheCpu) {
+  const auto stream = make_stream({}, "test");
+  int cases = 0;
+  for (const OpCase& op : op_cases()) {
+    if (op.name.find("embedding") != 0) continue;
+    ++cases;
+    SCOPED_TRACE(op.name);
+    const auto expected = op.run(cpu::table, *stream);
+    const auto actual = op.run(emulated_cuda_table(), *stream);
+    for (std::size_t i = 0; i < actual.size(); ++i) {
+      ASSERT_EQ(actual[i].bits(), expected[i].bits()) << "output " << i;
+    }
+  }
+  EXPECT_GT(cases, 0);
+}
+
 }  // namespace
 }  // namespace frugal::test

@@ -56,6 +56,7 @@ CudnnProblem llama(std::int64_t dim, bool backward) {
           .heads = 32,
           .kv_heads = 8,
           .dim = dim,
+          .value_dim = dim,
           .scale = 0.1F,
           .backward = backward};
 }
@@ -75,6 +76,21 @@ TEST(CudnnSupport, DeterministicBackwardEndsAt128ButOnHopper) {
   EXPECT_EQ(supported(llama(256, true)), "90");
 }
 
+// Keys of 192 with values of 128, as latent attention (DeepSeek) has.
+TEST(CudnnSupport, KeysAreWiderThanValues) {
+  for (const bool backward : {false, true}) {
+    const CudnnProblem latent{.sequences = 2,
+                              .length = 4096,
+                              .heads = 16,
+                              .kv_heads = 16,
+                              .dim = 192,
+                              .value_dim = 128,
+                              .scale = 0.07F,
+                              .backward = backward};
+    EXPECT_EQ(supported(latent), backward ? "90" : "80 86 89 90 120");
+  }
+}
+
 // 25 heads of 64, sequences that no tile divides.
 TEST(CudnnSupport, OddSizes) {
   for (const bool backward : {false, true}) {
@@ -83,6 +99,7 @@ TEST(CudnnSupport, OddSizes) {
                             .heads = 25,
                             .kv_heads = 25,
                             .dim = 64,
+                            .value_dim = 64,
                             .scale = 0.125F,
                             .backward = backward};
     EXPECT_EQ(supported(gpt2), "80 86 89 90 120");

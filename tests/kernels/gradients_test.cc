@@ -93,6 +93,21 @@ TEST_F(Gradients, Activations) {
   check_gradient(gate, dx, dy, [&](Tensor out) { ref::gelu_forward(*stream_, out, gate); });
 }
 
+// The gradient of gelu(x): what a product of dy with its weight, ended so, makes of x.
+TEST_F(Gradients, ProductEndsInGelu) {
+  Owned x = random_tensor({5, 7}, DType::kF32, 1);
+  const Owned weight = random_tensor({3, 7}, DType::kF32, 2),
+              dy = random_tensor({5, 3}, DType::kF32, 3);
+  const Owned identity = zeros({7, 7}, DType::kF32), activated({5, 7}, DType::kF32),
+              input({5, 7}, DType::kF32), dx({5, 7}, DType::kF32);
+  for (std::int64_t i = 0; i < 7; ++i) identity.get().as<float>()[8 * i] = 1.0F;
+  ref::matmul(*stream_, {.out_MN = dx, .a = dy, .b = weight, .dgelu_input_MN = x});
+  check_gradient(x, dx, dy, [&](Tensor out) {
+    ref::matmul(*stream_, {.out_MN = activated, .a = x, .b = identity, .gelu_input_MN = input});
+    ref::matmul(*stream_, {.out_MN = out, .a = activated, .b = weight, .transpose_b = true});
+  });
+}
+
 TEST_F(Gradients, Rope) {
   Owned x = random_tensor({6, 2, 8}, DType::kF32, 1);
   const Owned angles = random_tensor({3, 2, 4}, DType::kF32, 2),
@@ -127,12 +142,12 @@ TEST_F(Gradients, Bias) {
 }
 
 TEST_F(Gradients, Attention) {
-  const Shape query{8, 4, 6}, key{8, 2, 6};
+  const Shape query{8, 4, 6}, key{8, 2, 6}, value{8, 2, 3}, result{8, 4, 3};
   Owned q = random_tensor(query, DType::kF32, 1), k = random_tensor(key, DType::kF32, 2),
-        v = random_tensor(key, DType::kF32, 3);
-  const Owned dy = random_tensor(query, DType::kF32, 4), y(query, DType::kF32),
+        v = random_tensor(value, DType::kF32, 3);
+  const Owned dy = random_tensor(result, DType::kF32, 4), y(result, DType::kF32),
               lse({8, 4}, DType::kF32);
-  const Owned dq(query, DType::kF32), dk(key, DType::kF32), dv(key, DType::kF32);
+  const Owned dq(query, DType::kF32), dk(key, DType::kF32), dv(value, DType::kF32);
   const auto forward = [&](Tensor out) {
     ref::attention_forward(*stream_, {.out_TNH = out,
                                       .lse_TN = lse,

@@ -84,6 +84,35 @@ TEST(Product, IsKnownByWhatItsAlgorithmDependsOn) {
   args.tf32 = true;  // of float32 alone
   EXPECT_EQ(text_of(product_of(args)),
             "bf16 -> bf16, 2 x 3 x 4, a transposed, b transposed, accumulated, aligned to 4");
+  args.accumulate = false;
+  args.b.data -= 4;
+  args.dgelu_input_MN = at(0, {2, 3});
+  EXPECT_EQ(text_of(product_of(args)),
+            "bf16 -> bf16, 2 x 3 x 4, a transposed, b transposed, times GELU's derivative");
+}
+
+// A library may lack the product with GELU: then the one without is chosen for too.
+TEST(Product, IsCollectedWithAndWithoutGelu) {
+  const auto half = [](Shape shape) { return Tensor{nullptr, shape, DType::kBF16, {}}; };
+  MatmulArgs args{.out_MN = half({2, 3}),
+                  .a = half({2, 4}),
+                  .b = half({4, 3}),
+                  .bias_N = half({3}),
+                  .gelu_input_MN = half({2, 3})};
+  std::set<Product> products;
+  {
+    const ProductCollector collector(products);
+    const auto plan = make_planning_stream({});
+    ops::matmul(*plan, args);
+    args.gelu_input_MN = {};
+    args.add_MN = half({2, 3});
+    ops::matmul(*plan, args);
+  }
+  std::set<std::string> texts;
+  for (const Product& product : products) texts.insert(text_of(product));
+  EXPECT_EQ(texts, (std::set<std::string>{"bf16 -> bf16, 2 x 3 x 4, bias",
+                                          "bf16 -> bf16, 2 x 3 x 4, bias, GELU",
+                                          "bf16 -> bf16, 2 x 3 x 4, bias, with addend"}));
 }
 
 }  // namespace

@@ -1,61 +1,9 @@
 #include "tests/support/op_cases.h"
 
-#include <cmath>
+#include "tests/support/case_lists.h"
 
 namespace frugal::test {
 namespace {
-
-constexpr DType kDtypes[] = {DType::kF32, DType::kBF16, DType::kF16};
-
-// One tensor per argument: a braced list cannot move.
-template <class... Tensors>
-std::vector<Owned> outputs(Tensors&&... tensors) {
-  std::vector<Owned> out;
-  (out.push_back(std::forward<Tensors>(tensors)), ...);
-  return out;
-}
-
-void add_matmul(std::vector<OpCase>& cases) {
-  struct Size {
-    std::int64_t m, n, k;
-  };
-  for (const Size s :
-       {Size{1, 1, 1}, Size{3, 5, 7}, Size{33, 17, 65}, Size{0, 4, 3}, Size{4, 3, 0},
-        Size{64, 96, 128}, Size{257, 193, 200}, Size{3, 3072, 9}, Size{130, 16384, 8}}) {
-    for (const DType in : kDtypes) {
-      for (const DType out : kDtypes) {
-        if (in != out && in != DType::kF32 && out != DType::kF32) continue;
-        for (int flags = 0; flags < 16; ++flags) {
-          const bool ta = (flags & 1) != 0, tb = (flags & 2) != 0, accumulate = (flags & 4) != 0,
-                     bias = (flags & 8) != 0;
-          if (accumulate && bias) continue;
-          // Several pieces of a sum into a gradient; nothing else depends on so large a result.
-          const bool gradient = in == DType::kBF16 && out == DType::kF32 && accumulate;
-          if (s.m * s.n > (1 << 20) && !gradient) continue;
-          cases.push_back(
-              {concat("matmul ", s.m, "x", s.n, "x", s.k, " ", name_of(in), "->", name_of(out),
-                      ta ? " ta" : "", tb ? " tb" : "", accumulate ? " +=" : "",
-                      bias ? " bias" : ""),
-               [=](const OpTable& table, Stream& stream) {
-                 const Owned a = random_tensor(ta ? Shape{s.k, s.m} : Shape{s.m, s.k}, in, 1);
-                 const Owned b = random_tensor(tb ? Shape{s.n, s.k} : Shape{s.k, s.n}, in, 2);
-                 const Owned bias_N = random_tensor({s.n}, in, 3);
-                 Owned c = accumulate ? random_tensor({s.m, s.n}, out, 4) : Owned({s.m, s.n}, out);
-                 table.matmul(stream, {.out_MN = c,
-                                       .a = a,
-                                       .b = b,
-                                       .transpose_a = ta,
-                                       .transpose_b = tb,
-                                       .accumulate = accumulate,
-                                       .bias_N = bias ? ConstTensor(bias_N) : ConstTensor()});
-                 return outputs(std::move(c));
-               },
-               tolerance(out, s.k + 2, 8.0)});
-        }
-      }
-    }
-  }
-}
 
 void add_rms_norm(std::vector<OpCase>& cases, std::int64_t tokens, std::int64_t width,
                   DType dtype) {
@@ -144,73 +92,6 @@ void add_layer_norm(std::vector<OpCase>& cases, std::int64_t tokens, std::int64_
        tolerance(dtype, width + tokens, 8.0)});
 }
 
-struct AttentionSize {
-  std::int64_t sequences, length, heads, kv_heads, head_dim;
-  bool documents;
-};
-
-Owned document_starts(const AttentionSize& s) {
-  Owned out({s.sequences * s.length}, DType::kI32);
-  for (std::int64_t t = 0; t < s.sequences * s.length; ++t) {
-    const std::int64_t position = t % s.length;
-    const std::int64_t cut =
-        s.length / 3 + t / s.length;  // one boundary, elsewhere in each sequence
-    out.get().as<std::int32_t>()[t] = static_cast<std::int32_t>(position >= cut ? cut : 0);
-  }
-  return out;
-}
-
-void add_attention(std::vector<OpCase>& cases, const AttentionSize& s, DType dtype) {
-  const std::int64_t tokens = s.sequences * s.length;
-  const Shape query{tokens, s.heads, s.head_dim}, key{tokens, s.kv_heads, s.head_dim};
-  const float scale = 1.0F / std::sqrt(static_cast<float>(s.head_dim));
-  cases.push_back(
-      {concat("attention ", s.sequences, "x", s.length, " heads ", s.heads, "/", s.kv_heads,
-              " dim ", s.head_dim, s.documents ? " documents " : " ", name_of(dtype)),
-       [=](const OpTable& table, Stream& stream) {
-         const Owned q = random_tensor(query, dtype, 1), k = random_tensor(key, dtype, 2),
-                     v = random_tensor(key, dtype, 3);
-         const Owned dout = random_tensor(query, dtype, 4);
-         const Owned documents = document_starts(s);
-         const ConstTensor mask = s.documents ? ConstTensor(documents) : ConstTensor();
-         Owned out(query, dtype), lse({tokens, s.heads}, DType::kF32);
-         table.attention_forward(stream, {.out_TNH = out,
-                                          .lse_TN = lse,
-                                          .q_TNH = q,
-                                          .k_TMH = k,
-                                          .v_TMH = v,
-                                          .document_start_T = mask,
-                                          .sequence_length = s.length,
-                                          .scale = scale});
-         // Backward reads the reference's output, so that its own error is measured alone.
-         Owned ref_out(query, dtype), ref_lse({tokens, s.heads}, DType::kF32);
-         reference_table().attention_forward(stream, {.out_TNH = ref_out,
-                                                      .lse_TN = ref_lse,
-                                                      .q_TNH = q,
-                                                      .k_TMH = k,
-                                                      .v_TMH = v,
-                                                      .document_start_T = mask,
-                                                      .sequence_length = s.length,
-                                                      .scale = scale});
-         Owned dq(query, dtype), dk(key, dtype), dv(key, dtype);
-         table.attention_backward_input(stream, {.dq_TNH = dq,
-                                                 .dk_TMH = dk,
-                                                 .dv_TMH = dv,
-                                                 .dout_TNH = dout,
-                                                 .q_TNH = q,
-                                                 .k_TMH = k,
-                                                 .v_TMH = v,
-                                                 .out_TNH = ref_out,
-                                                 .lse_TN = ref_lse,
-                                                 .document_start_T = mask,
-                                                 .sequence_length = s.length,
-                                                 .scale = scale});
-         return outputs(std::move(out), std::move(lse), std::move(dq), std::move(dk),
-                        std::move(dv));
-       },
-       attention_tolerance(dtype, s.length * s.heads, s.heads / s.kv_heads, s.head_dim)});
-}
-
 void add_rope(std::vector<OpCase>& cases, DType dtype, std::int64_t pairs) {
   cases.push_back({concat("rope ", pairs, " ", name_of(dtype)),
                    [=](const OpTable& table, Stream& stream) {
@@ -244,27 +125,6 @@ void add_activations(std::vector<OpCase>& cases, DType dtype) {
                         std::move(dgelu));
        },
        tolerance(dtype, 16, 16.0)});
-}
-
-void add_embedding(std::vector<OpCase>& cases, DType dtype, std::int64_t tokens,
-                   std::int64_t width) {
-  cases.push_back(
-      {concat("embedding ", tokens, "x", width, " ", name_of(dtype)),
-       [=](const OpTable& table, Stream& stream) {
-         const Owned rows = random_tensor({11, width}, dtype, 1),
-                     dy = random_tensor({tokens, width}, dtype, 2);
-         const Owned ids = random_ids(tokens, 0, 20, 3);
-         Owned out({tokens, width}, dtype), sum = random_tensor({tokens, width}, dtype, 4);
-         Owned drows = random_tensor({11, width}, DType::kF32, 5);
-         table.embedding_forward(stream,
-                                 {.out_TD = out, .table_VD = rows, .ids_T = ids, .row_begin = 4});
-         table.embedding_forward(
-             stream,
-             {.out_TD = sum, .table_VD = rows, .ids_T = ids, .row_begin = 4, .accumulate = true});
-         table.embedding_backward_weight(stream, drows, dy, ids, 4);
-         return outputs(std::move(out), std::move(sum), std::move(drows));
-       },
-       tolerance(dtype, tokens, 4.0)});
 }
 
 void add_cross_entropy(std::vector<OpCase>& cases, std::int64_t columns, std::int64_t valid,
@@ -449,7 +309,7 @@ void add_adamw_formats(std::vector<OpCase>& cases) {
 
 std::vector<OpCase> op_cases() {
   std::vector<OpCase> cases;
-  add_matmul(cases);
+  add_matmul_cases(cases);
   for (const DType dtype : kDtypes) {
     for (const std::int64_t tokens : {0, 1, 5, 130}) {
       for (const std::int64_t width : {1, 7, 64, 100}) {
@@ -461,20 +321,10 @@ std::vector<OpCase> op_cases() {
     add_layer_norm(cases, 3, 1543, dtype);
     add_rms_norm(cases, 901, 24, dtype);  // several parts of a sum over rows
     add_layer_norm(cases, 901, 72, dtype);
-    for (const AttentionSize size :
-         {AttentionSize{1, 1, 1, 1, 1, false}, AttentionSize{2, 5, 4, 2, 8, false},
-          AttentionSize{1, 33, 2, 1, 17, false}, AttentionSize{2, 70, 3, 3, 16, true},
-          AttentionSize{1, 150, 4, 2, 20, true}, AttentionSize{0, 8, 2, 2, 4, false},
-          AttentionSize{1, 70, 2, 1, 64, true}, AttentionSize{1, 66, 2, 1, 128, false},
-          AttentionSize{2, 100, 2, 1, 64, false}, AttentionSize{1, 150, 2, 1, 128, false},
-          AttentionSize{1, 40, 1, 1, 192, true}, AttentionSize{1, 40, 2, 1, 256, true}}) {
-      add_attention(cases, size, dtype);
-    }
+    add_attention_cases(cases, dtype);
     for (const std::int64_t pairs : {7, 32, 35}) add_rope(cases, dtype, pairs);
     add_activations(cases, dtype);
-    add_embedding(cases, dtype, 50, 9);
-    add_embedding(cases, dtype, 300, 517);
-    add_embedding(cases, dtype, 0, 4);
+    add_embedding_cases(cases, dtype);
     for (const std::int64_t valid : {40, 37, 0}) add_cross_entropy(cases, 40, valid, dtype);
     add_cross_entropy(cases, 5003, 5000, dtype);
     for (const std::int64_t count : {0, 1, 13, 40001}) add_elementwise(cases, dtype, count);

@@ -57,6 +57,18 @@ inline Tolerance tolerance(DType dtype, std::int64_t reduction_length = 1, doubl
   return out;
 }
 
+// For GELU, or its derivative, of a product of n terms that comes to about 1. In 16 bits what GELU
+// multiplies or is taken of may have been rounded before, and its tanh may be the hardware's, which
+// errs by 2^-11: the result, or a product of up to 5, by half of 5 times that and a little more by
+// the slope.
+inline Tolerance gelu_tolerance(DType dtype, std::int64_t n) {
+  Tolerance out = tolerance(dtype, n, 8.0);
+  if (dtype == DType::kF32) return out;
+  out.relative += 0.5 * epsilon_of(dtype);
+  out.absolute += 0.2 * epsilon_of(dtype) + 4.0 * std::ldexp(1.0, -11);
+  return out;
+}
+
 // For attention over up to `keys` keys or queries, all heads together, where `group` query heads
 // read a key. Tensor cores take weights and their gradients in 16 bits: those of a row sum to 1, so
 // rounding them is as if one term were rounded; a key's gradients sum over the group.

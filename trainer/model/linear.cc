@@ -33,25 +33,41 @@ void Linear::declare(LayerBuilder& builder, const ModelDimensions& dims, const L
   bias_ = builder.param(bias);
 }
 
+ConstTensor Linear::bias(const LayerContext& ctx) const {
+  return bias_ >= 0 ? ConstTensor(own(ctx.params.weight(bias_))) : ConstTensor();
+}
+
 void Linear::forward(LayerContext& ctx, Tensor y_To, ConstTensor x_TI) const {
   ctx.multiply({.out_MN = y_To,
                 .a = x_TI,
                 .b = own(ctx.params.weight(weight_)),
                 .transpose_b = true,
-                .bias_N = bias_ >= 0 ? ConstTensor(own(ctx.params.weight(bias_))) : ConstTensor()});
+                .bias_N = bias(ctx)});
+}
+
+void Linear::forward_gelu(LayerContext& ctx, Tensor y_To, Tensor input_To, ConstTensor x_TI) const {
+  ctx.multiply({.out_MN = y_To,
+                .a = x_TI,
+                .b = ctx.params.weight(weight_),
+                .transpose_b = true,
+                .bias_N = bias(ctx),
+                .gelu_input_MN = input_To});
 }
 
 void Linear::forward_row(LayerContext& ctx, Tensor y_LO, ConstTensor x_Ti,
                          ConstTensor residual_LO) const {
   const Workspace::Mark mark(ctx.scratch);
+  const bool alone = ctx.tensor_group.size() == 1;
   const Tensor partial = partial_for(ctx, y_LO);
-  // One rank's partial sum carries the bias, so that the sum has it once.
-  const bool carries_bias = bias_ >= 0 && ctx.tensor_group.rank() == 0;
+  // One rank's partial sum carries the bias, so that the sum has it once; the residual is of the
+  // rank's own tokens.
   ctx.multiply({.out_MN = partial,
                 .a = x_Ti,
                 .b = ctx.params.weight(weight_),
                 .transpose_b = true,
-                .bias_N = carries_bias ? ConstTensor(ctx.params.weight(bias_)) : ConstTensor()});
+                .bias_N = ctx.tensor_group.rank() == 0 ? bias(ctx) : ConstTensor(),
+                .add_MN = alone ? residual_LO : ConstTensor()});
+  if (alone) return;
   reduce_scatter_tokens(ctx, partial, y_LO);
   ops::add(ctx.compute, y_LO, y_LO, residual_LO);
 }
@@ -59,6 +75,12 @@ void Linear::forward_row(LayerContext& ctx, Tensor y_LO, ConstTensor x_Ti,
 void Linear::backward_input(LayerContext& ctx, Tensor dx, ConstTensor dy, bool accumulate) const {
   ctx.multiply(
       {.out_MN = dx, .a = dy, .b = own(ctx.params.weight(weight_)), .accumulate = accumulate});
+}
+
+void Linear::backward_input_gelu(LayerContext& ctx, Tensor dinput, ConstTensor dy,
+                                 ConstTensor input) const {
+  ctx.multiply(
+      {.out_MN = dinput, .a = dy, .b = ctx.params.weight(weight_), .dgelu_input_MN = input});
 }
 
 void Linear::backward_weight(LayerContext& ctx, ConstTensor dy, ConstTensor x,

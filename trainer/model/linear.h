@@ -34,10 +34,16 @@ class Linear {
 
   // kColumn, kShared: y_To (=) x W^T + b.
   void forward(LayerContext& ctx, Tensor y_To, ConstTensor x_TI) const;
-  // kRow: y_LO (=) residual_LO + sum over the tensor group of x W^T + b.
+  // kColumn: input_To (=) x W^T + b, y_To (=) gelu(input_To).
+  void forward_gelu(LayerContext& ctx, Tensor y_To, Tensor input_To, ConstTensor x_TI) const;
+  // kRow: y_LO (=) residual_LO + sum over the tensor group of x W^T + b. y and residual share no
+  // memory.
   void forward_row(LayerContext& ctx, Tensor y_LO, ConstTensor x_Ti, ConstTensor residual_LO) const;
   // dx (= or +=) dy W. dy has all tokens: see gather_tokens.
   void backward_input(LayerContext& ctx, Tensor dx, ConstTensor dy, bool accumulate) const;
+  // dinput (=) dy W gelu'(input): x was gelu(input). dy has all tokens.
+  void backward_input_gelu(LayerContext& ctx, Tensor dinput, ConstTensor dy,
+                           ConstTensor input) const;
   // dW += dy^T x, dy and x with all tokens; db += sum of dy_bias (else: dy; kRow: the local
   // tokens' dy).
   void backward_weight(LayerContext& ctx, ConstTensor dy, ConstTensor x, ConstTensor dy_bias) const;
@@ -45,6 +51,7 @@ class Linear {
  private:
   // Of the parameter or its gradient, what this rank multiplies.
   Tensor own(Tensor param) const { return end_ == 0 ? param : param.slice(begin_, end_); }
+  ConstTensor bias(const LayerContext& ctx) const;  // not given where there is none
 
   ParamId weight_ = -1, bias_ = -1;
   std::int64_t begin_ = 0, end_ = 0;  // kShared

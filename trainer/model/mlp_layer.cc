@@ -58,13 +58,13 @@ void MlpLayer::forward(LayerContext& ctx, ConstTensor x, Tensor y, const Stash& 
   {
     const Workspace::Mark mark(ctx.scratch);
     const ConstTensor normed = gather_tokens(ctx, stash[normed_]);
-    if (gated()) gate_proj_.forward(ctx, stash[gate_], normed);
-    up_proj_.forward(ctx, stash[up_], normed);
-  }
-  if (gated()) {
-    ops::swiglu_forward(ctx.compute, stash[activated_], stash[gate_], stash[up_]);
-  } else {
-    ops::gelu_forward(ctx.compute, stash[activated_], stash[up_]);
+    if (gated()) {
+      gate_proj_.forward(ctx, stash[gate_], normed);
+      up_proj_.forward(ctx, stash[up_], normed);
+      ops::swiglu_forward(ctx.compute, stash[activated_], stash[gate_], stash[up_]);
+    } else {
+      up_proj_.forward_gelu(ctx, stash[activated_], stash[up_], normed);
+    }
   }
   down_proj_.forward_row(ctx, y, stash[activated_], x);
 }
@@ -72,11 +72,12 @@ void MlpLayer::forward(LayerContext& ctx, ConstTensor x, Tensor y, const Stash& 
 void MlpLayer::backward_input(LayerContext& ctx, ConstTensor dy, Tensor dx,
                               const Stash& stash) const {
   const Workspace::Mark mark(ctx.scratch);
-  const Tensor dactivated =
-      ctx.scratch.allocate({dims_.tokens, dims_.local_intermediate()}, dims_.dtype);
-  down_proj_.backward_input(ctx, dactivated, gather_tokens(ctx, dy), false);
+  const ConstTensor gathered = gather_tokens(ctx, dy);
   const Tensor partial = partial_for(ctx, stash[dnormed_]);
   if (gated()) {
+    const Tensor dactivated =
+        ctx.scratch.allocate({dims_.tokens, dims_.local_intermediate()}, dims_.dtype);
+    down_proj_.backward_input(ctx, dactivated, gathered, false);
     ops::swiglu_backward_input(ctx.compute, {.dgate_TI = stash[dgate_],
                                              .dup_TI = stash[dup_],
                                              .dout_TI = dactivated,
@@ -84,7 +85,7 @@ void MlpLayer::backward_input(LayerContext& ctx, ConstTensor dy, Tensor dx,
                                              .up_TI = stash[up_]});
     gate_proj_.backward_input(ctx, partial, stash[dgate_], false);
   } else {
-    ops::gelu_backward_input(ctx.compute, stash[dup_], dactivated, stash[up_]);
+    down_proj_.backward_input_gelu(ctx, stash[dup_], gathered, stash[up_]);
   }
   up_proj_.backward_input(ctx, partial, stash[dup_], gated());
   reduce_scatter_tokens(ctx, partial, stash[dnormed_]);

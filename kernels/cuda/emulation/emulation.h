@@ -162,4 +162,8 @@ inline double sinpi(double x) {
 inline int __ffs(int x) {
   return __builtin_ffs(x);
 }
+// How many bits are set.
+inline int __popc(unsigned x) {
+  return __builtin_popcount(x);
+}
 // NOLINTEND(bugprone-reserved-identifier, bugprone-macro-parentheses)
