@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """Writes tests/golden/hf/: small random models of every family as Hugging Face folders, with what PyTorch makes of them.
 
-Each folder holds config.json and model.safetensors, as `save_pretrained` writes them (float32), and golden.safetensors:
-  inputs, targets         i32 [B, S]; a target of -1 does not count
-  logits                  f32 [B, S, vocab] of the first sequence alone ([S, vocab])
-  losses                  f32 [4]: mean loss over the targets, before updates 1, 2, 3 and after the third
-  grad/NAME               gradient of that loss before the first update, by the file's tensor names
-  trained/NAME            weights after three updates of AdamW with clipping (the constants are below and in the test)
-  continuation            i32 [2, 8]: greedy continuation of the first 5 and 9 inputs of the first sequence
+Each folder holds config.json and model.safetensors, as `save_pretrained` writes them (float32), two folders alike with
+  grad                    the gradient of the loss before the first update, as if they were weights
+  trained                 the weights after three updates of AdamW with clipping (the constants are below and in the test)
+and golden.json with
+  inputs, targets         [B][S]; a target of -1 does not count
+  logits                  [S][vocab] of the first sequence
+  losses                  [4]: mean loss over the targets, before updates 1, 2, 3 and after the third
+  continuation            [2][8]: greedy continuation of the first 5 and 9 inputs of the first sequence
 Usage: tests/golden/make_hf_golden.py, with torch 2.15, transformers 5.24 and safetensors 0.8 installed
 """
+import json
 import shutil
 from pathlib import Path
 
@@ -40,7 +42,7 @@ MODELS = {
     "llama3": lambda: LlamaForCausalLM(rotary(LlamaConfig, num_attention_heads=6, num_key_value_heads=1, head_dim=4,
                                               rope_parameters=LLAMA3, rms_norm_eps=1e-5, tie_word_embeddings=False)),
     # As many key and value heads as heads; biases everywhere; tied.
-    "llama-biases": lambda: LlamaForCausalLM(rotary(
+    "llama_biases": lambda: LlamaForCausalLM(rotary(
         LlamaConfig, num_attention_heads=6, num_key_value_heads=6, attention_bias=True, mlp_bias=True,
         rms_norm_eps=1e-5, tie_word_embeddings=True)),
     "qwen2": lambda: Qwen2ForCausalLM(rotary(Qwen2Config, num_attention_heads=6, num_key_value_heads=2,
@@ -73,6 +75,13 @@ def optimizer_of(model):
                              **ADAMW)
 
 
+def save(folder, model, tensors):
+    """tensors: by the names of the model's parameters."""
+    folder.mkdir()
+    shutil.copy(folder.parent / "config.json", folder)
+    save_file({name: tensors[name].contiguous() for name, _ in model.named_parameters()}, folder / "model.safetensors")
+
+
 def make(name, build):
     torch.manual_seed(sum(map(ord, name)))
     model = build().float().eval()
@@ -84,28 +93,26 @@ def make(name, build):
     inputs = torch.randint(0, VOCAB, (BATCH, LENGTH))
     targets = torch.randint(0, VOCAB, (BATCH, LENGTH))
     targets[torch.rand(BATCH, LENGTH) < 0.2] = -1
-    golden = {"inputs": inputs.int(), "targets": targets.int()}
-    golden["continuation"] = torch.stack(
-        [model.generate(inputs[:1, :n], max_new_tokens=8, do_sample=False)[0, n:] for n in (5, 9)]).int()
+    golden = {"inputs": inputs.tolist(), "targets": targets.tolist()}
+    golden["continuation"] = [model.generate(inputs[:1, :n], max_new_tokens=8, do_sample=False)[0, n:].tolist()
+                              for n in (5, 9)]
     optimizer, losses = optimizer_of(model), []
     for update in range(4):
         optimizer.zero_grad()
         loss, logits = loss_of(model, inputs, targets)
-        losses.append(loss.detach())
+        losses.append(loss.item())
         if update == 3:
             break
         loss.backward()
         if update == 0:
-            golden["logits"] = logits[0].detach()
-            for key, parameter in model.named_parameters():
-                golden["grad/" + key] = parameter.grad.clone()
+            golden["logits"] = [[float(f"{x:.8g}") for x in row] for row in logits[0].tolist()]
+            save(folder / "grad", model, {key: parameter.grad for key, parameter in model.named_parameters()})
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
-    golden["losses"] = torch.stack(losses)
-    for key, parameter in model.named_parameters():
-        golden["trained/" + key] = parameter.detach().clone()
-    save_file({key: value.contiguous() for key, value in golden.items()}, folder / "golden.safetensors")
-    print(name, sum(p.numel() for p in model.parameters()), [round(float(x), 4) for x in losses])
+    golden["losses"] = losses
+    save(folder / "trained", model, {key: parameter.detach() for key, parameter in model.named_parameters()})
+    (folder / "golden.json").write_text(json.dumps(golden, separators=(",", ":")) + "\n")
+    print(name, sum(p.numel() for p in model.parameters()), [round(x, 4) for x in losses])
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ std::map<std::string, std::string> state_of(const Progress& progress,
       {"tokens", std::to_string(progress.tokens)},
       {"skipped", std::to_string(progress.skipped)},
       {"skipped_in_a_row", std::to_string(progress.skipped_in_a_row)}};
+  if (!progress.weights_dtype.empty()) out["weights_dtype"] = progress.weights_dtype;
   if (precision.compute == "fp16") {
     const LossScale& scale = progress.loss_scale;
     out["loss_scale"] = std::to_string(static_cast<std::int64_t>(scale.value));
@@ -137,11 +138,18 @@ Progress load_checkpoint(const CheckpointReader& reader, RankModel& model) {
       model.compute(), model.staging());
   model.restored();
   const bool fp16 = model.config().precision.compute == "fp16";
+  const auto& state = reader.info().state;
+  const auto dtype = state.find("weights_dtype");
   return {.step = reader.info().step,
           .tokens = number_in(reader, "tokens"),
           .skipped = number_in(reader, "skipped"),
           .skipped_in_a_row = number_in(reader, "skipped_in_a_row"),
-          .loss_scale = fp16 ? loss_scale_in(reader) : LossScale{}};
+          .loss_scale = fp16 ? loss_scale_in(reader) : LossScale{},
+          .weights_dtype = dtype == state.end() ? "" : dtype->second};
+}
+
+std::string weights_dtype(std::string_view file_type) {
+  return file_type == "F32" ? "f32" : file_type == "BF16" ? "bf16" : "f16";
 }
 
 bool save_checkpoint(const CheckpointFacts& facts, const RankModel& model, const Progress& progress,

@@ -18,6 +18,9 @@ struct Progress {
   std::int64_t tokens = 0;  // target tokens seen
   std::int64_t skipped = 0, skipped_in_a_row = 0;
   LossScale loss_scale;  // of the next update
+  // That of the weights that the run began with, "f32", "bf16" or "f16": what an export writes.
+  // Empty where they came from the seed.
+  std::string weights_dtype;
 
   // What follows from how the last update went.
   void settle(bool update_skipped, const PrecisionConfig& precision);
@@ -26,6 +29,9 @@ struct Progress {
 // Fills tensors of the model and returns where to go on. Throws Error(kData) when a tensor is
 // missing or does not fit.
 Progress load_checkpoint(const CheckpointReader& reader, RankModel& model);
+
+// Progress::weights_dtype of weights that are of such a type in their file.
+std::string weights_dtype(std::string_view file_type);
 
 // Everything of a run that its checkpoints share.
 struct CheckpointFacts {

@@ -16,6 +16,7 @@
 #include "trainer/config/config.h"
 #include "trainer/engine/executor.h"
 #include "trainer/engine/inference_model.h"
+#include "trainer/engine/load_runs.h"
 #include "trainer/engine/stage.h"
 #include "trainer/optim/adamw.h"
 #include "trainer/optim/grad_norm.h"
@@ -79,6 +80,8 @@ class RankModel {
 
   // Weights from the seed, the same on every layout; optimizer state zero.
   void initialize(std::uint64_t seed);
+  // Weights from elsewhere, this rank's parts of them; optimizer state zero.
+  void initialize(const SliceReader& weights);
   // One update: forward, backward, sums over ranks, clipping, AdamW. update counts from 1.
   // loss_scale: a power of two; the gradients of activations are so many times larger, and nothing
   // else is.

@@ -1,5 +1,8 @@
 // What of a rank goes into a checkpoint.
 #include <algorithm>
+#include <string_view>
+
+#include "kernels/ops/elementwise.h"
 
 #include "trainer/engine/rank_model.h"
 
@@ -27,6 +30,21 @@ std::vector<TensorRun> RankModel::state_runs(bool saved) const {
     }
   }
   return out;
+}
+
+void RankModel::initialize(const SliceReader& weights) {
+  constexpr std::string_view kMaster = "master/";
+  std::vector<TensorRun> masters;
+  for (TensorRun& run : state_runs(false)) {
+    if (!run.name.starts_with(kMaster)) {
+      ops::fill(*compute_, run.local, 0.0F);
+      continue;
+    }
+    run.name.erase(0, kMaster.size());
+    masters.push_back(std::move(run));
+  }
+  load_runs(masters, weights, *compute_, staging_);
+  restored();
 }
 
 void RankModel::restored() {

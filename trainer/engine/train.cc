@@ -11,6 +11,7 @@
 
 namespace frugal {
 TrainingRun prepare_training(Config config, int world_size) {
+  auto init_from = adopt_init_from(config);
   resolve_config(config, world_size);
   rank_device(config, {});  // where there is none, say so before anything is read
   auto tokenizer = std::make_shared<const Tokenizer>(Tokenizer::load(config.tokenizer.path));
@@ -20,10 +21,14 @@ TrainingRun prepare_training(Config config, int world_size) {
     fail(ErrorKind::kData, "model.vocab_size is ", *config.model.vocab_size, ", but ",
          config.tokenizer.path, " has ", vocabulary, " tokens; set model.vocab_size: auto");
   }
-  return {.config = std::move(config), .tokenizer = std::move(tokenizer)};
+  if (init_from) check_weights(*init_from, config);
+  return {.config = std::move(config),
+          .init_from = std::move(init_from),
+          .tokenizer = std::move(tokenizer)};
 }
 
 Config prepare_plan(Config config, int world_size) {
+  adopt_init_from(config);
   resolve_config(config, world_size);
   if (!config.model.vocab_size) {
     config.model.vocab_size = Tokenizer::load(config.tokenizer.path).vocab_size();

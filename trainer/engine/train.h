@@ -9,17 +9,19 @@
 #include "trainer/data/tokenizer.h"
 #include "trainer/engine/rank_place.h"
 #include "trainer/engine/run_folder.h"
+#include "trainer/engine/weight_source.h"
 
 namespace frugal {
 
 // A config that is ready to run: resolved, its vocabulary known.
 struct TrainingRun {
   Config config;
+  std::shared_ptr<const ForeignWeights> init_from;  // null: model.init_from is empty
   std::shared_ptr<const Tokenizer> tokenizer;
 };
 
-// Reads the tokenizer and resolves the config for world_size ranks. Throws ConfigError,
-// Error(kData).
+// Opens model.init_from, reads the tokenizer and resolves the config for world_size ranks. Throws
+// ConfigError, Error(kData).
 TrainingRun prepare_training(Config config, int world_size);
 
 // Resolves the config for world_size ranks and a plan_report(): on a machine without the GPU it

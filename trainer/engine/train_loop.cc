@@ -113,7 +113,13 @@ void TrainLoop::resume() {
   const std::string from = checkpoint_to_resume(config_, facts_, mesh_.world(),
                                                 [this](std::string_view line) { say(line); });
   if (from.empty()) {
-    model_->initialize(config_.seed);
+    if (run_.init_from) {
+      model_->initialize([&](const TensorSlice& slice) { run_.init_from->read(slice); });
+      progress_.weights_dtype = weights_dtype(run_.init_from->type());
+      say(concat("weights from ", run_.init_from->path(), ", ", run_.init_from->type()));
+    } else {
+      model_->initialize(config_.seed);
+    }
     progress_.loss_scale = first_loss_scale(config_.precision);
     return;
   }

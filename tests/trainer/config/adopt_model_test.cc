@@ -23,7 +23,7 @@ std::string golden(const std::string& family) {
 }
 
 TEST(AdoptModel, EveryFamily) {
-  for (const std::string family : {"gpt2", "llama3", "llama-biases", "qwen2", "qwen3"}) {
+  for (const std::string family : {"gpt2", "llama3", "llama_biases", "qwen2", "qwen3"}) {
     SCOPED_TRACE(family);
     Config config = parse("model: {init_from: M}\ndata: {sequence_length: 8}");
     adopt_model(config, golden(family), "M/config.json");
