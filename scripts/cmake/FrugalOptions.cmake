@@ -24,6 +24,17 @@ elseif(FRUGAL_SANITIZER STREQUAL "thread")
   add_link_options(-fsanitize=thread)
 endif()
 
+# libFuzzer's targets (tests/fuzz): everything they stand on is built with clang's coverage and sanitizers.
+option(FRUGAL_FUZZ "Build the fuzz targets for libFuzzer instead of replaying their corpora" OFF)
+if(FRUGAL_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    message(FATAL_ERROR "FRUGAL_FUZZ needs clang: 'apt-get install clang libclang-rt-dev', then cmake --preset fuzz")
+  endif()
+  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+                      -Wno-unknown-warning-option)
+  add_link_options(-fsanitize=address,undefined)
+endif()
+
 find_program(CCACHE ccache)
 if(CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER "${CCACHE}")
