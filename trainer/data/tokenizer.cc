@@ -114,6 +114,7 @@ struct Tokenizer::Impl {
       stops.insert(place, tables.end_of_text);
     if (!tables.begin_of_text) tables.begin_of_text = folder.begin_of_text;
     digest = digest_of(tables);
+    of_byte.fill(-1);
     is_special.resize(tables.tokens.size());
     std::vector<bool> is_added(tables.tokens.size());
     for (const AddedToken& token : tables.added) {
@@ -136,7 +137,7 @@ struct Tokenizer::Impl {
   std::vector<std::int32_t> stops;
   std::string digest;
   std::vector<bool> is_special;
-  std::array<std::int32_t, 256> of_byte{};
+  std::array<std::int32_t, 256> of_byte{};                     // -1 for a byte without a token
   std::unordered_map<std::string_view, std::int32_t> of_word;  // only with ignore_merges
 };
 
@@ -193,7 +194,10 @@ class Tokenizer::Encoder {
       }
     }
     const std::size_t begin = out_.size();
-    for (const char byte : word) out_.push_back(impl_.of_byte[static_cast<std::uint8_t>(byte)]);
+    for (const char byte : word) {
+      const std::int32_t token = impl_.of_byte[static_cast<std::uint8_t>(byte)];
+      if (token >= 0) out_.push_back(token);
+    }
     merger_.merge(out_, begin);
   }
 

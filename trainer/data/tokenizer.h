@@ -42,7 +42,9 @@ class Tokenizer {
 
   // Appends the tokens of any bytes. Added tokens in the text are found by their content. A byte
   // that is no UTF-8 is split from others as U+FFFD would be and keeps its token, so that decode
-  // gives the same bytes back (in Unicode's form C, if the tokenizer normalises).
+  // gives the same bytes back (in Unicode's form C, if the tokenizer normalises). Some vocabularies
+  // (SmolLM2's) have no token for bytes that hardly occur in texts: these are left out, as the
+  // reference library does.
   void encode(std::string_view text, std::vector<std::int32_t>& out) const;
   // The same, but what looks like a special token is text: for text that is not to be trusted.
   void encode_as_text(std::string_view text, std::vector<std::int32_t>& out) const;

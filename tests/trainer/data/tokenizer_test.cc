@@ -117,6 +117,17 @@ TEST(Tokenizer, RunsOfOneLetterAreCountedRight) {
   EXPECT_EQ(tokenizer.bytes_of(258), "aaa");
 }
 
+TEST(Tokenizer, AByteWithoutTokenIsLeftOut) {
+  json file = json::parse(read_whole(golden_dir() + "/tokenizer.json"));
+  file["model"]["vocab"]["abcxyz"] = file["model"]["vocab"]["\u0100"];  // byte 0
+  file["model"]["vocab"].erase("\u0100");
+  const Tokenizer tokenizer = Tokenizer::from_json(file.dump(), "a");
+  using namespace std::string_view_literals;
+  EXPECT_EQ(tokenizer.decode(encode(tokenizer, "a\0\0b"sv)), "ab");
+  EXPECT_EQ(encode(tokenizer, "th\0e"sv), encode(tokenizer, "the"));  // and merges go across it
+  EXPECT_TRUE(encode(tokenizer, "\0"sv).empty());
+}
+
 // Shards and checkpoints hold the digest of the tokenizers that are trained here.
 TEST(Tokenizer, DigestOfOurOwnStays) {
   EXPECT_EQ(Tokenizer::load(golden_dir()).digest(), "532986ce89d6a7a698accd0354c70f6b");
