@@ -46,6 +46,7 @@ FENCES = [
     (r"^(cuda|cublas|cudnn|curand|nvtx3/|nvrtc).*", ["kernels/cuda/", "comm/nccl/"]),
     (r"^(dnnl|oneapi/dnnl).*", ["kernels/cpu/matmul", "tests/bench/matmul"]),
     (r"^boost/.*", ["kernels/cuda/emulation/"]),
+    (r"^utf8proc\.h$", ["trainer/data/nfc.cc"]),
     (r"^yaml-cpp/.*", ["trainer/config/"]),
     (r"(^google/protobuf/.*|\.pb\.h$)", ["trainer/checkpoint/", "trainer/metrics/"]),
 ]

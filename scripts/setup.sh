@@ -5,7 +5,7 @@ set -euo pipefail
 packages=(
   build-essential cmake ninja-build pkg-config git python3 ccache clang-format clang-tidy
   libyaml-cpp-dev libcli11-dev libfmt-dev nlohmann-json3-dev libprotobuf-dev protobuf-compiler
-  libopenmpi-dev openmpi-bin libdnnl-dev ocl-icd-opencl-dev libhwy-dev libxxhash-dev
+  libopenmpi-dev openmpi-bin libdnnl-dev ocl-icd-opencl-dev libhwy-dev libutf8proc-dev libxxhash-dev
   libgtest-dev libbenchmark-dev libboost-context-dev bible-kjv bible-kjv-text
 )
 

@@ -1,22 +1,13 @@
-// What a byte-level BPE tokenizer consists of, and the merging of one word.
+// Byte-level BPE: the alphabet of bytes, and the merging of one word.
 #pragma once
 
 #include <array>
 #include <cstdint>
-#include <string>
-#include <string_view>
-#include <utility>
 #include <vector>
 
+#include "trainer/data/tokenizer_tables.h"
+
 namespace frugal {
-
-using TokenPair = std::pair<std::int32_t, std::int32_t>;
-
-struct BpeTables {
-  std::vector<std::string> tokens;  // the bytes of each id; of end_of_text: its name
-  std::vector<TokenPair> merges;    // the earlier, the stronger
-  std::int32_t end_of_text = 0;
-};
 
 // Byte-level BPE writes every byte as a printable character. Returns the code point of each byte:
 // itself if it is printable in Latin-1, else 256, 257, ... in order (GPT-2's alphabet).

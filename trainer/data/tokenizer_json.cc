@@ -1,148 +1,152 @@
 #include "trainer/data/tokenizer_json.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
-#include <vector>
 
 #include "kernels/core/check.h"
 #include "nlohmann/json.hpp"
-#include "trainer/data/words.h"
+#include "trainer/data/nfc.h"
+#include "trainer/data/spelling.h"
+#include "trainer/data/tokenizer_settings.h"
 
 namespace frugal {
 namespace {
 
 using nlohmann::json;
 
-// The file in four pieces: the id of <|endoftext|>, the vocabulary and the merges go between.
-constexpr std::string_view kBeforeId = R"({
-  "version": "1.0",
-  "truncation": null,
-  "padding": null,
-  "added_tokens": [
-    {"id": )";
-constexpr std::string_view kBeforeVocab =
-    R"(, "content": "<|endoftext|>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}
-  ],
-  "normalizer": null,
-  "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
-  "post_processor": null,
-  "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
-  "model": {
-    "type": "BPE",
-    "dropout": null,
-    "unk_token": null,
-    "continuing_subword_prefix": null,
-    "end_of_word_suffix": null,
-    "fuse_unk": false,
-    "byte_fallback": false,
-    "ignore_merges": false,
-    "vocab": {)";
-constexpr std::string_view kBeforeMerges = R"(},
-    "merges": [)";
-constexpr std::string_view kAfterMerges = R"(]
-  }
-}
-)";
+constexpr std::string_view kNotOurs = ": not a byte-level BPE tokenizer.json, or a damaged one";
+// What tokenizers call the token that ends a text; the first that is there counts.
+constexpr std::string_view kEndNames[] = {kEndOfText, "<|end_of_text|>",
+                                          "<\uff5cend\u2581of\u2581sentence\uff5c>", "</s>"};
 
-void append_utf8(std::string& out, char32_t code) {  // below 0x800
-  if (code < 0x80) {
-    out += static_cast<char>(code);
-  } else {
-    out += static_cast<char>(0xC0 | (code >> 6));
-    out += static_cast<char>(0x80 | (code & 0x3F));
+std::string shown(const json& value) {
+  return value.dump(-1, ' ', true, json::error_handler_t::replace);
+}
+
+void check_length(const std::string& token, std::int64_t id, const std::string& name) {
+  if (token.empty() || token.size() > kMaxTokenBytes) {
+    fail(ErrorKind::kData, name, ": token ", id, " has ", token.size(), " bytes; from 1 to ",
+         kMaxTokenBytes, " can be read");
   }
 }
 
-// Between the bytes of a token and the characters that stand for them in the file.
-class Spelling {
+AddedToken read_added(const JsonPlace& place) {
+  place.expect_object(
+      {"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"});
+  const JsonPlace id = place["id"];
+  const JsonPlace content = place["content"];
+  if (!id.value.is_number_unsigned() || id.value.get<std::uint64_t>() >= kMaxVocabSize) {
+    id.refuse("a token id is expected");
+  }
+  if (!content.value.is_string()) content.refuse("a text is expected");
+  for (const char* flag : {"single_word", "lstrip", "rstrip"}) {
+    if (place[flag].boolean_or(false)) place[flag].refuse("only false can be read");
+  }
+  AddedToken token{.id = id.value.get<std::int32_t>(),
+                   .content = content.value.get<std::string>(),
+                   .special = place["special"].boolean_or(false),
+                   .normalized = place["normalized"].boolean_or(true)};
+  check_length(token.content, token.id, place.file);
+  if (token.content.find_first_of(" \t\r\n\v\f") != std::string::npos) {
+    content.refuse("added tokens without white space can be read");
+  }
+  return token;
+}
+
+std::vector<AddedToken> read_added_tokens(const JsonPlace& place) {
+  place.expect_array();
+  if (place.value.size() > kMaxVocabSize) {
+    fail(ErrorKind::kData, place.file, ": ", place.value.size(), " added tokens; up to ",
+         kMaxVocabSize, " can be read");
+  }
+  std::vector<AddedToken> added;
+  std::unordered_set<std::string> contents;
+  for (std::size_t i = 0; i < place.value.size(); ++i) {
+    added.push_back(read_added(place[i]));
+    if (!contents.insert(added.back().content).second) {
+      place[i].refuse("another added token has this content");
+    }
+  }
+  std::ranges::sort(added, {}, &AddedToken::id);
+  return added;
+}
+
+// Makes tables.tokens of the vocabulary and the added tokens, which may stand in it or behind it.
+class VocabReader {
  public:
-  Spelling() {
-    for (std::size_t byte = 0; byte < 256; ++byte) {
-      append_utf8(of_byte_[byte], characters_[byte]);
-      bytes_.emplace(of_byte_[byte], static_cast<char>(byte));
-    }
+  VocabReader(const json& vocab, const std::string& name, TokenizerTables& tables)
+      : vocab_(vocab), name_(name), tables_(tables) {
+    for (const AddedToken& token : tables.added) added_.emplace(token.content, token.id);
   }
-  std::string spell(const std::string& bytes) const {
-    std::string out;
-    for (const char byte : bytes) out += of_byte_[static_cast<std::uint8_t>(byte)];
-    return out;
-  }
-  std::string read(const std::string& spelled, const std::string& name) const {
-    std::string out;
-    for (std::size_t at = 0; at < spelled.size();) {
-      const std::size_t length = static_cast<std::uint8_t>(spelled[at]) < 0x80 ? 1 : 2;
-      const auto found = bytes_.find(spelled.substr(at, length));
-      if (found == bytes_.end()) {
-        fail(ErrorKind::kData, name, ": token ", json(spelled).dump(-1, ' ', true),
-             " has a character that stands for no byte: not a byte-level vocabulary");
-      }
-      out += found->second;
-      at += length;
+
+  void read() {
+    std::size_t count = vocab_.size();
+    for (const auto& [content, id] : added_) count += vocab_.contains(std::string(content)) ? 0 : 1;
+    if (count > kMaxVocabSize) {
+      fail(ErrorKind::kData, name_, ": a vocabulary of ", count, " tokens; up to ", kMaxVocabSize,
+           " can be read");
     }
-    return out;
+    tables_.tokens.resize(count);
+    for (const auto& [spelled, id] : vocab_.items()) read_token(spelled, id);
+    for (const auto& [content, id] : added_) {
+      if (!vocab_.contains(std::string(content))) put(id, std::string(content));
+    }
+    check_bytes();
   }
 
  private:
-  std::array<char32_t, 256> characters_ = byte_characters();
-  std::array<std::string, 256> of_byte_;
-  std::unordered_map<std::string, char> bytes_;
+  void read_token(const std::string& spelled, const json& id) {
+    if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= tables_.tokens.size()) {
+      fail(ErrorKind::kData, name_, ": token id ", shown(id), " is not one of 0 to ",
+           tables_.tokens.size() - 1);
+    }
+    const auto found = added_.find(spelled);
+    if (found == added_.end()) {
+      put(id.get<std::int64_t>(), spelling_.read(spelled, name_));
+      return;
+    }
+    if (id != found->second) {
+      fail(ErrorKind::kData, name_, ": ", shown(spelled), " has id ", found->second,
+           " in added_tokens and ", id.dump(), " in the vocabulary");
+    }
+    put(found->second, spelled);
+  }
+
+  void put(std::int64_t id, std::string bytes) {
+    if (std::cmp_greater_equal(id, tables_.tokens.size())) {
+      fail(ErrorKind::kData, name_, ": token id ", id, " is not one of 0 to ",
+           tables_.tokens.size() - 1);
+    }
+    std::string& token = tables_.tokens[static_cast<std::size_t>(id)];
+    if (!token.empty()) fail(ErrorKind::kData, name_, ": two tokens have the id ", id);
+    token = std::move(bytes);
+    check_length(token, id, name_);
+  }
+
+  // Rare bytes may have no token, but without those of ASCII's text this is something else.
+  void check_bytes() const {
+    std::array<bool, 256> there{};
+    for (const auto& [spelled, id] : vocab_.items()) {
+      const std::string& token = tables_.tokens[id.get<std::size_t>()];
+      if (token.size() == 1 && !added_.contains(spelled)) {
+        there[static_cast<std::uint8_t>(token[0])] = true;
+      }
+    }
+    const auto missing = std::find(there.begin() + 0x20, there.begin() + 0x7F, false);
+    if (missing == there.begin() + 0x7F) return;
+    fail(ErrorKind::kData, name_, ": no token for byte ", missing - there.begin(),
+         ": not a byte-level vocabulary");
+  }
+
+  const json& vocab_;
+  const std::string& name_;
+  TokenizerTables& tables_;
+  Spelling spelling_;
+  std::unordered_map<std::string_view, std::int32_t> added_;  // id by content
 };
-
-std::string quoted(const std::string& text) {
-  return json(text).dump();
-}
-
-// Refuses every setting that differs from what we write; vocabulary and merges are taken out
-// before.
-void check_settings(const json& actual, const std::string& name) {
-  const json expected =
-      json::parse(concat(kBeforeId, 0, kBeforeVocab, kBeforeMerges, kAfterMerges)).flatten();
-  const json flat = actual.flatten();
-  constexpr std::string_view kHelp =
-      "; only byte-level BPE with the settings of 'frugal tokenizer train' can be read";
-  for (const auto& [key, value] : flat.items()) {
-    if (!expected.contains(key)) {
-      fail(ErrorKind::kData, name, ": unknown setting ", key, kHelp);
-    }
-    if (value != expected[key]) {
-      fail(ErrorKind::kData, name, ": ", key, " is ", value.dump(-1, ' ', true), ", expected ",
-           expected[key].dump(), kHelp);
-    }
-  }
-  for (const auto& [key, value] : expected.items()) {
-    if (!flat.contains(key)) fail(ErrorKind::kData, name, ": ", key, " is missing", kHelp);
-  }
-}
-
-void read_vocab(const json& vocab, const std::string& name, BpeTables& tables) {
-  if (vocab.size() <= 256 || vocab.size() > kMaxVocabSize) {
-    fail(ErrorKind::kData, name, ": a vocabulary of ", vocab.size(), " tokens; from 257 to ",
-         kMaxVocabSize, " can be read");
-  }
-  const Spelling spelling;
-  tables.tokens.resize(vocab.size());
-  for (const auto& [spelled, id] : vocab.items()) {
-    if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= vocab.size()) {
-      fail(ErrorKind::kData, name, ": token id ", id.dump(-1, ' ', true), " is not one of 0 to ",
-           vocab.size() - 1);
-    }
-    std::string& token = tables.tokens[id.get<std::size_t>()];
-    if (!token.empty()) fail(ErrorKind::kData, name, ": two tokens have the id ", id.dump());
-    token = spelled == kEndOfText ? spelled : spelling.read(spelled, name);
-    if (token.empty() || token.size() > kMaxTokenBytes) {
-      fail(ErrorKind::kData, name, ": token ", id.dump(), " has ", token.size(),
-           " bytes; from 1 to ", kMaxTokenBytes, " can be read");
-    }
-  }
-  std::unordered_set<std::string_view> known(tables.tokens.begin(), tables.tokens.end());
-  for (int byte = 0; byte < 256; ++byte) {
-    if (!known.contains(std::string(1, static_cast<char>(byte)))) {
-      fail(ErrorKind::kData, name, ": no token for byte ", byte, ": not a byte-level vocabulary");
-    }
-  }
-}
 
 // "left right", or the array form [left, right] of newer versions.
 std::pair<std::string, std::string> split_merge(const json& merge, const std::string& name) {
@@ -154,97 +158,97 @@ std::pair<std::string, std::string> split_merge(const json& merge, const std::st
              merge[1].is_string()) {
     return {merge[0].get<std::string>(), merge[1].get<std::string>()};
   }
-  fail(ErrorKind::kData, name, ": merge ", merge.dump(-1, ' ', true), " is not a pair of tokens");
+  fail(ErrorKind::kData, name, ": merge ", shown(merge), " is not a pair of tokens");
 }
 
 void read_merges(const json& merges, const json& vocab, const std::string& name,
-                 BpeTables& tables) {
+                 TokenizerTables& tables) {
   if (merges.size() > kMaxVocabSize) {
     fail(ErrorKind::kData, name, ": ", merges.size(), " merges; up to ", kMaxVocabSize,
          " can be read");
   }
   std::unordered_set<std::uint64_t> seen;
+  std::unordered_set<std::string_view> added;
+  for (const AddedToken& token : tables.added) added.insert(token.content);
   for (const json& merge : merges) {
     const auto [left, right] = split_merge(merge, name);
     for (const std::string& part : {left, right}) {
-      if (!vocab.contains(part) || part == kEndOfText) {
-        fail(ErrorKind::kData, name, ": merge ", merge.dump(-1, ' ', true),
+      if (!vocab.contains(part) || added.contains(part)) {
+        fail(ErrorKind::kData, name, ": merge ", shown(merge),
              " is of a token that is not in the vocabulary");
       }
     }
     const TokenPair pair{vocab[left].get<std::int32_t>(), vocab[right].get<std::int32_t>()};
     if (!seen.insert((std::uint64_t(pair.first) << 32) | std::uint64_t(pair.second)).second) {
-      fail(ErrorKind::kData, name, ": merge ", merge.dump(-1, ' ', true), " stands there twice");
+      fail(ErrorKind::kData, name, ": merge ", shown(merge), " stands there twice");
     }
     tables.merges.push_back(pair);
   }
 }
 
-}  // namespace
-
-std::string write_tokenizer_json(const BpeTables& tables) {
-  const Spelling spelling;
-  std::string out = concat(kBeforeId, tables.end_of_text, kBeforeVocab);
-  for (std::size_t id = 0; id < tables.tokens.size(); ++id) {
-    const bool special = static_cast<std::int32_t>(id) == tables.end_of_text;
-    const std::string spelled = special ? tables.tokens[id] : spelling.spell(tables.tokens[id]);
-    out += concat(id == 0 ? "\n" : ",\n", "      ", quoted(spelled), ": ", id);
+std::int32_t end_of_text(const std::vector<AddedToken>& added) {
+  for (const std::string_view name : kEndNames) {
+    const auto found = std::ranges::find(added, name, &AddedToken::content);
+    if (found != added.end()) return found->id;
   }
-  out += concat("\n    ", kBeforeMerges);
-  const char* separator = "\n";
-  for (const auto& [left, right] : tables.merges) {
-    out += concat(
-        separator, "      ",
-        quoted(spelling.spell(tables.tokens[left]) + ' ' + spelling.spell(tables.tokens[right])));
-    separator = ",\n";
-  }
-  return out + concat("\n    ", kAfterMerges);
+  return -1;
 }
 
-BpeTables read_tokenizer_json(std::string_view text, const std::string& name) {
+json parse(std::string_view text, const std::string& name) {
   if (text.size() > kMaxTokenizerBytes) {
     fail(ErrorKind::kData, name, ": ", text.size(), " bytes; up to ", kMaxTokenizerBytes,
          " can be read");
   }
+  constexpr int kMaxDepth = 16;
   const auto shallow = [&](int depth, json::parse_event_t, const json&) {
-    if (depth > 8) fail(ErrorKind::kData, name, ": nested too deeply for a tokenizer.json");
+    if (depth > kMaxDepth) {
+      fail(ErrorKind::kData, name, ": nested too deeply for a tokenizer.json");
+    }
     return true;
   };
-  json file = json::parse(text, shallow, false);
+  return json::parse(text, shallow, false);
+}
+
+}  // namespace
+
+TokenizerTables read_tokenizer_json(std::string_view text, const std::string& name) {
+  json file = parse(text, name);
   const auto part = [&](const char* pointer, json::value_t type) {
     const json::json_pointer at(pointer);
     if (!file.is_object() || !file.contains(at) || file[at].type() != type) {
-      fail(ErrorKind::kData, name, ": no ", pointer,
-           " found: not a byte-level BPE tokenizer.json, or a damaged one");
+      fail(ErrorKind::kData, name, ": no ", pointer, " found", kNotOurs);
     }
     return std::exchange(file[at], nullptr);
   };
   const json vocab = part("/model/vocab", json::value_t::object);
   const json merges = part("/model/merges", json::value_t::array);
-  const json id = part("/added_tokens/0/id", json::value_t::number_unsigned);
-  file["model"]["vocab"] = json::object();
-  file["model"]["merges"] = json::array();
-  file["added_tokens"][0]["id"] = 0;
-  check_settings(file, name);
+  const json added = part("/added_tokens", json::value_t::array);
 
-  BpeTables tables;
-  read_vocab(vocab, name, tables);
-  if (!vocab.contains(kEndOfText) || vocab[std::string(kEndOfText)] != id) {
-    fail(ErrorKind::kData, name, ": ", kEndOfText, " has id ", id.dump(),
-         " in added_tokens and another or none in the vocabulary");
+  TokenizerTables tables;
+  tables.added = read_added_tokens({added, "/added_tokens", name});
+  read_tokenizer_settings({file, "", name}, tables);
+  for (const AddedToken& token : tables.added) {
+    if (tables.nfc && token.normalized && !to_nfc(token.content).empty()) {
+      fail(ErrorKind::kData, name, ": the added token ", token.id,
+           " is looked for in normalised text, but is not in form NFC itself");
+    }
   }
-  tables.end_of_text = id.get<std::int32_t>();
+  VocabReader(vocab, name, tables).read();
   read_merges(merges, vocab, name, tables);
+  tables.end_of_text = end_of_text(tables.added);
   return tables;
 }
 
-std::vector<std::int32_t> merged_tokens(const BpeTables& tables, const std::string& name) {
+std::vector<std::int32_t> merged_tokens(const TokenizerTables& tables, const std::string& name) {
   std::unordered_map<std::string_view, std::int32_t> ids;
-  for (std::size_t id = 0; id < tables.tokens.size(); ++id) {
-    if (static_cast<std::int32_t>(id) == tables.end_of_text) continue;
-    if (!ids.emplace(tables.tokens[id], static_cast<std::int32_t>(id)).second) {
-      fail(ErrorKind::kData, name, ": tokens ", ids[tables.tokens[id]], " and ", id,
-           " stand for the same bytes");
+  auto added = tables.added.begin();
+  for (std::size_t i = 0; i < tables.tokens.size(); ++i) {
+    const auto id = static_cast<std::int32_t>(i);
+    if (added != tables.added.end() && added->id == id) {
+      ++added;
+    } else {
+      // Spellings and bytes correspond, and no spelling stands in the vocabulary twice.
+      FRUGAL_CHECK(ids.emplace(tables.tokens[i], id).second);
     }
   }
   std::vector<std::int32_t> tokens;

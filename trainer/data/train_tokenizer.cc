@@ -93,9 +93,10 @@ class MergeLearner {
     return false;
   }
 
-  BpeTables finish() {
+  TokenizerTables finish() {
     tables_.end_of_text = vocab_size();
     tables_.tokens.emplace_back(kEndOfText);
+    tables_.added = {{.id = tables_.end_of_text, .content = std::string(kEndOfText)}};
     return std::move(tables_);
   }
 
@@ -167,7 +168,7 @@ class MergeLearner {
     tokens.resize(kept);
   }
 
-  BpeTables tables_;
+  TokenizerTables tables_;
   std::vector<Word> words_;
   std::unordered_map<TokenPair, Pair, PairHash> pairs_;
   std::unordered_map<TokenPair, std::int64_t, PairHash> changes_;  // of the merge at hand
