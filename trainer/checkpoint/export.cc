@@ -64,23 +64,25 @@ class Output {
   Output(FileOps& files, std::string path) : files_(files), path_(std::move(path)) {
     while (path_.size() > 1 && path_.ends_with('/')) path_.pop_back();
     refuse_existing();
-    temporary_ = fmt::format("{}.writing-{:08x}", path_, std::random_device()());
+    written_ = fmt::format("{}.writing-{:08x}", path_, std::random_device()());
   }
   ~Output() {
-    if (!published_) std::filesystem::remove_all(temporary_, ignored_);
+    if (!whole_) std::filesystem::remove_all(written_, ignored_);
   }
   Output(const Output&) = delete;
   Output& operator=(const Output&) = delete;
 
   FileOps& files() const { return files_; }
-  const std::string& path() const { return temporary_; }
+  // Where to write.
+  const std::string& path() const { return written_; }
 
   void publish() {
     refuse_existing();
-    check_system(files_.rename(temporary_, path_), path_, "create");
-    published_ = true;
+    check_system(files_.rename(written_, path_), path_, "create");
+    written_ = path_;
     const std::string parent = std::filesystem::path(path_).parent_path().string();
     check_system(files_.sync_directory(parent.empty() ? "." : parent), path_, "write");
+    whole_ = true;
   }
 
  private:
@@ -90,8 +92,8 @@ class Output {
   }
 
   FileOps& files_;
-  std::string path_, temporary_;
-  bool published_ = false;
+  std::string path_, written_;
+  bool whole_ = false;
   std::error_code ignored_;
 };
 
