@@ -86,7 +86,8 @@ def make_folders():
     assert (qwen / "model.safetensors.index.json").exists()
     write_expected(qwen / "expected.json", {n: w.float().numpy() for n, w in state.items()})
     gpt2, state = save(transformers.GPT2LMHeadModel(transformers.GPT2Config(
-        vocab_size=67, n_embd=20, n_layer=2, n_head=5, n_positions=13)), "gpt2", torch.float32)
+        vocab_size=67, n_embd=20, n_layer=2, n_head=5, n_positions=13, attn_pdrop=0.0,
+        embd_pdrop=0.0, resid_pdrop=0.0, bos_token_id=65, eos_token_id=66)), "gpt2", torch.float32)
     write_expected(gpt2 / "expected.json", ours_of_gpt2(state))
     # As the first releases were saved: no prefix, masks among the weights.
     old = HERE / "gpt2-old"

@@ -173,6 +173,12 @@ PieceBox check_piece(const stored::Piece& piece, const std::string& where) {
   return checked;
 }
 
+std::string framed_header(std::string json) {
+  json.append((8 - json.size() % 8) % 8, ' ');
+  const auto length = std::bit_cast<std::array<char, 8>>(std::uint64_t{json.size()});
+  return std::string(length.begin(), length.end()) + json;
+}
+
 std::string safetensors_header(const stored::DataFile& file) {
   std::string json =
       fmt::format(R"({{"__metadata__":{{"frugal_checkpoint":"{}"}})", kFormatVersion);
@@ -182,10 +188,7 @@ std::string safetensors_header(const stored::DataFile& file) {
                         name_in_file(piece), stored::DType_Name(piece.dtype()),
                         join(piece.extent()), piece.begin(), piece.begin() + bytes);
   }
-  json += '}';
-  json.append((8 - json.size() % 8) % 8, ' ');
-  const auto length = std::bit_cast<std::array<char, 8>>(std::uint64_t{json.size()});
-  return std::string(length.begin(), length.end()) + json;
+  return framed_header(json + '}');
 }
 
 bool parse_message(google::protobuf::Message& message, std::string_view bytes) {

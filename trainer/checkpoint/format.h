@@ -66,8 +66,9 @@ struct PieceBox {
 };
 PieceBox check_piece(const stored::Piece& piece, const std::string& where);
 
-// The safetensors header of a file with these pieces: length, JSON, spaces up to a multiple of
-// eight bytes.
+// A safetensors header: length, JSON, spaces up to a multiple of eight bytes.
+std::string framed_header(std::string json);
+// That of a file with these pieces.
 std::string safetensors_header(const stored::DataFile& file);
 
 // False where the bytes are not one whole message.

@@ -8,6 +8,7 @@
 
 #include "trainer/checkpoint/foreign_weights.h"
 #include "trainer/checkpoint/gguf_file.h"
+#include "trainer/config/config.h"
 
 namespace frugal {
 
@@ -29,5 +30,11 @@ std::string config_of_gguf(const GgufContent& content, const std::string& path,
 // nullopt where the metadata has no tokens. Throws Error(kData) where its lists are of other types
 // or lengths, or an id is none.
 std::optional<GgufTokenizer> tokenizer_of_gguf(const GgufContent& content, const std::string& path);
+
+// The metadata of a model, without its tokenizer: what the common runtimes need to run it. Scaling
+// of rotary positions as in llama3 is not in it: tensor kRopeFactors. REQUIRES: a resolved config.
+GgufMetadata gguf_metadata_of(const ModelConfig& model, std::int64_t vocab_size);
+// Empty where frequencies are not scaled as in llama3.
+std::vector<float> rope_factors_of(const ModelConfig& model);
 
 }  // namespace frugal

@@ -88,10 +88,9 @@ constexpr std::array kFamilies = {
     Family{"qwen3", kLlama, kGgufQwen},
 };
 
-// Masks and frequencies that old versions saved; rope_freqs follows from rope_scaling.
+// Masks and frequencies that old versions saved.
 constexpr std::array<std::string_view, 3> kNoWeights = {".attn.bias", ".attn.masked_bias",
                                                         ".rotary_emb.inv_freq"};
-constexpr std::string_view kRopeFactors = "rope_freqs.weight";
 
 bool is_number(std::string_view text) {
   const bool digits = std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });

@@ -45,6 +45,9 @@ std::optional<WeightName> parse_weight_name(std::string_view name);
 // The inverse, for another module of the same layer and suffix.
 std::string weight_name(std::string_view module, const WeightName& like);
 
+// A GGUF's factors of rotary frequencies.
+inline constexpr std::string_view kRopeFactors = "rope_freqs.weight";
+
 // What some files hold besides weights, and what follows from the config anyway.
 bool is_no_weight(WeightFormat format, std::string_view name);
 

@@ -1,8 +1,10 @@
 #include "trainer/checkpoint/checkpoint.h"
 
+#include <map>
 #include <memory>
 
 #include "fmt/format.h"
+#include "trainer/checkpoint/export.h"
 #include "trainer/cli/commands.h"
 
 namespace frugal::cli {
@@ -15,8 +17,38 @@ std::string step_folder(const std::string& path) {
   return path;
 }
 
+namespace {
+
+void add_export(CLI::App& command, Run& run) {
+  auto source = std::make_shared<std::string>();
+  auto options = std::make_shared<ExportOptions>();
+  auto* sub = command.add_subcommand("export", "Write the weights for other programs");
+  sub->add_option("source", *source, "a step-... folder, or a run folder: its newest")->required();
+  const std::map<std::string, WeightFormat> formats{{"hf", WeightFormat::kHuggingFace},
+                                                    {"gguf", WeightFormat::kGguf}};
+  sub->add_option("--format", options->format, "hf: a folder for transformers; gguf: a file")
+      ->required()
+      ->transform(CLI::CheckedTransformer(formats).description("hf|gguf"));
+  sub->add_option("--output", options->output, "what to make; it must not exist")->required();
+  sub->add_option("--dtype", options->dtype,
+                  "bf16, f16, f32, for gguf also q8_0; unless given, that of the weights that the "
+                  "run began with");
+  sub->add_option("--max-shard-bytes", options->max_shard_bytes, "hf: of one file of weights")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  sub->callback([&run, source, options] {
+    run = alone([source, options] {
+      const CheckpointReader reader(step_folder(*source));
+      fmt::print("{}\n", export_checkpoint(reader, *options));
+      return 0;
+    });
+  });
+}
+
+}  // namespace
+
 void add_checkpoint(CLI::App& app, Run& run) {
-  auto* command = app.add_subcommand("checkpoint", "Look at checkpoints");
+  auto* command = app.add_subcommand("checkpoint", "Look at checkpoints, and export them");
   command->require_subcommand(1);
   auto dir = std::make_shared<std::string>();
   auto* inspect = command->add_subcommand("inspect", "What a checkpoint holds");
@@ -38,6 +70,7 @@ void add_checkpoint(CLI::App& app, Run& run) {
       return 0;
     });
   });
+  add_export(*command, run);
 }
 
 }  // namespace frugal::cli
