@@ -1,8 +1,8 @@
-"""frugal generate: text from a checkpoint of any layout, decided by the seed alone."""
+"""frugal generate: text from a checkpoint of any layout, on any layout, decided by the seed alone."""
 
 import shutil
 
-from support import FRUGAL, MPIRUN, DATA, TestCase, flip_byte, main
+from support import FRUGAL, MPIRUN, DATA, TestCase, main
 
 DONE = DATA / "runs/done"
 
@@ -12,7 +12,12 @@ class Generate(TestCase):
         result = self.frugal("generate", "--checkpoint", checkpoint, "--prompt", "in the", "--max-new-tokens", "8", *arguments)
         self.assert_code(0, result)
         self.assertTrue(result.text.startswith("in the"), result.text)
-        return result.text
+        return self.without_speed(result)
+
+    def without_speed(self, result):
+        text, line, speed = result.text.rpartition("\nprompt: ")
+        self.assertRegex(speed, r"^\d+ tokens, \S+ s; then \d+ tokens, \S+ tok/s\n$")
+        return text
 
     def test_the_seed_decides(self):
         self.assertEqual(self.text("--seed", "3"), self.text("--seed", "3"))
@@ -40,10 +45,29 @@ class Generate(TestCase):
                           "trained with another tokenizer", "--tokenizer")
         shutil.copytree(DONE, self.dir / "run")
         for data in (self.dir / "run/checkpoints").glob("*/data-*"):
-            flip_byte(data)
+            data.write_bytes(bytes(byte ^ 1 for byte in data.read_bytes()))
         self.assert_fails(self.frugal("generate", "--checkpoint", self.dir / "run"), 4, "data-00000-000.safetensors")
-        self.assert_fails(self.start(*MPIRUN, "-np", "2", FRUGAL, "generate", "--checkpoint", DONE).wait(), 2,
-                          "this command runs on one rank")
+        self.assert_fails(self.frugal("generate", "--checkpoint", DONE, "parallelism.tensor=2"), 2,
+                          "one replica takes tensor 2 ranks")
+        self.assert_fails(self.frugal("generate", "--checkpoint", DONE, "data.sequence=2"), 2, "there is no key 'sequence'")
+
+    def test_any_layout_gives_the_greedy_text(self):
+        arguments = ("--temperature", "0", "--repetition-penalty", "1.3")
+        one = self.text(*arguments)
+        self.assertEqual(one, self.text(*arguments, "--ranks", "2", "parallelism.pipeline=2"))
+        self.assertEqual(one, self.text(*arguments, "--ranks", "4", "parallelism.tensor=2", "parallelism.pipeline=2"))
+        job = self.start(*MPIRUN, "-np", "2", FRUGAL, "generate", "--checkpoint", DONE, "--prompt", "in the",
+                         "--max-new-tokens", "8", *arguments, "parallelism.tensor=2").wait()
+        self.assert_code(0, job)
+        self.assertEqual(one, self.without_speed(job))
+
+    def test_several_prompts(self):
+        result = self.frugal("generate", "--checkpoint", DONE, "--temperature", "0", "--max-new-tokens", "8",
+                             "--prompt", "in the", "--prompt", "and he said")
+        self.assert_code(0, result)
+        first, second = self.without_speed(result).split("\n\n", 1)
+        self.assertEqual(first, self.text("--temperature", "0"))
+        self.assertTrue(second.startswith("and he said"), second)
 
 
 if __name__ == "__main__":

@@ -1,62 +1,137 @@
 #include "trainer/engine/generate.h"
 
+#include <algorithm>
+#include <chrono>
 #include <memory>
 
-#include "comm/lone_world.h"
 #include "fmt/format.h"
-#include "kernels/core/threads.h"
 #include "trainer/cli/commands.h"
-#include "trainer/data/tokenizer.h"
-#include "trainer/engine/checkpointing.h"
-#include "trainer/engine/rank_place.h"
+#include "trainer/cli/inference_job.h"
 #include "trainer/metrics/printable_text.h"
 
 namespace frugal::cli {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
+constexpr int kMostSequences = 16;  // at once: more prompts take turns
+
 struct GenerateOptions {
-  std::string checkpoint, prompt, tokenizer;
+  InferenceOptions inference;
+  std::vector<std::string> prompts;
   SamplingOptions sampling;
+  bool chat = false;
 };
 
-// The saved run on one rank, one sequence at a time.
-Config lone_config(const CheckpointReader& reader) {
-  Config config = parse_config(reader.info().config, reader.directory() + "/config of the run", {});
-  config.device = "auto";
-  config.parallelism = {.data = 1};
-  config.batch = {.micro_batch_size = 1, .global_batch_size = 1};
-  config.train.lanes = 1;
-  config.eval.batches = 1;
-  resolve_config(config, 1);
-  if (!config.model.vocab_size) {
-    fail(ErrorKind::kData, reader.directory(), ": its config does not say model.vocab_size");
+// How long what took, for a line on standard error.
+class Stopwatch {
+ public:
+  void token() {
+    if (tokens_++ == 0) first_ = Clock::now();
   }
-  return config;
+  void report(std::size_t prompt_tokens) const {
+    const auto end = Clock::now();
+    const auto seconds = [](auto duration) {
+      return std::chrono::duration<double>(duration).count();
+    };
+    const double prompt = seconds((tokens_ == 0 ? end : first_) - begin_);
+    const double rest = tokens_ == 0 ? 0.0 : seconds(end - first_);
+    fmt::print(stderr, "prompt: {} tokens, {:.3g} s; then {} tokens, {:.1f} tok/s\n", prompt_tokens,
+               prompt, tokens_, rest > 0 ? static_cast<double>(tokens_ - 1) / rest : 0.0);
+  }
+
+ private:
+  Clock::time_point begin_ = Clock::now(), first_;
+  int tokens_ = 0;
+};
+
+// Prints a text as its tokens come, whole characters at a time.
+class StreamedText {
+ public:
+  explicit StreamedText(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+  void add(std::int32_t token) {
+    bytes_ += tokenizer_.bytes_of(token);
+    // Up to the first byte of a character that is not whole yet.
+    std::size_t end = bytes_.size();
+    for (std::size_t back = 1; back <= std::min<std::size_t>(3, bytes_.size()); ++back) {
+      const auto byte = static_cast<unsigned char>(bytes_[bytes_.size() - back]);
+      if ((byte & 0xC0U) == 0x80U) continue;  // inside a character
+      const std::size_t length = byte >= 0xF0U ? 4 : byte >= 0xE0U ? 3 : byte >= 0xC0U ? 2 : 1;
+      if (length > back) end = bytes_.size() - back;
+      break;
+    }
+    print(end);
+  }
+  void finish() { print(bytes_.size()); }
+
+ private:
+  void print(std::size_t end) {
+    fmt::print("{}", printable_text(std::string_view(bytes_).substr(0, end)));
+    std::fflush(stdout);
+    bytes_.erase(0, end);
+  }
+
+  const Tokenizer& tokenizer_;
+  std::string bytes_;
+};
+
+std::vector<std::int32_t> tokens_of(const Tokenizer& tokenizer, const std::string& text) {
+  std::vector<std::int32_t> out;
+  if (const auto begin = tokenizer.begin_of_text()) out.push_back(*begin);
+  tokenizer.encode(text, out);
+  if (out.empty()) out.push_back(tokenizer.end_of_text());
+  return out;
 }
 
-int run_generate(const GenerateOptions& options) {
-  const CheckpointReader reader(step_folder(options.checkpoint));
-  const Config config = lone_config(reader);
-  const Tokenizer tokenizer =
-      Tokenizer::load(options.tokenizer.empty() ? config.tokenizer.path : options.tokenizer);
-  const auto& identity = reader.info().identity;
-  const auto trained_with = identity.find("tokenizer");
-  if (trained_with == identity.end() || tokenizer.digest() != trained_with->second) {
-    fail(ErrorKind::kData, reader.directory(),
-         ": was trained with another tokenizer; name its folder with --tokenizer");
+// One prompt is printed as it grows, several one after the other when all are done.
+void continue_prompts(const GenerateOptions& options, const Tokenizer& tokenizer,
+                      const std::vector<Prompt>& prompts, InferenceModel& model, bool first) {
+  const bool streamed = first && prompts.size() == 1;
+  std::size_t prompt_tokens = 0;
+  for (const Prompt& prompt : prompts) prompt_tokens += prompt.tokens.size();
+  StreamedText text(tokenizer);
+  Stopwatch watch;
+  if (streamed) fmt::print("{}", options.prompts.front());
+  const auto texts =
+      generate(model, prompts, options.sampling, [&](std::size_t, std::int32_t token) {
+        watch.token();
+        if (streamed) text.add(token);
+      });
+  if (!first) return;
+  if (streamed) {
+    text.finish();
+    fmt::print("\n");
   }
-  set_compute_threads(available_cores());
-  DeviceMesh mesh(make_lone_world()->group(), {});
-  const Device device = rank_device(config, {});
-  RankModel model(config, mesh, unable(config, device).empty() ? device : Device{});
-  load_checkpoint(reader, model);
-  std::vector<std::int32_t> prompt;
-  if (options.prompt.empty()) prompt.push_back(tokenizer.end_of_text());
-  tokenizer.encode(options.prompt, prompt);
-  SamplingOptions sampling = options.sampling;
-  sampling.end_of_text = tokenizer.end_of_text();
-  const auto texts = generate(model, {prompt}, sampling);
-  fmt::print("{}{}\n", options.prompt, printable_text(tokenizer.decode(texts.front())));
+  for (std::size_t i = 0; i < texts.size() && !streamed; ++i) {
+    fmt::print("{}{}{}\n", i == 0 ? "" : "\n", options.prompts[i],
+               printable_text(tokenizer.decode(texts[i])));
+  }
+  std::fflush(stdout);
+  watch.report(prompt_tokens);
+}
+
+int run_generate(GenerateOptions options, World& world) {
+  const InferenceJob job = open_job(options.inference, world);
+  if (options.prompts.empty()) options.prompts.emplace_back();
+  options.sampling.stop_tokens = job.tokenizer.stop_tokens();
+  std::vector<Prompt> prompts;
+  std::size_t longest = 0;
+  for (const std::string& text : options.prompts) {
+    prompts.push_back({.tokens = tokens_of(job.tokenizer, text)});
+    longest = std::max(longest, prompts.back().tokens.size());
+  }
+  const int most = job.source.config.model.max_position_embeddings;
+  const auto positions = [&](std::size_t tokens) {
+    return static_cast<int>(std::min(tokens, static_cast<std::size_t>(most)));
+  };
+  const auto room = longest + static_cast<std::size_t>(options.sampling.max_new_tokens);
+  const InferenceLimits limits{
+      .sequences = std::min(kMostSequences, static_cast<int>(prompts.size())),
+      .positions = positions(room),
+      .new_tokens = positions(longest)};
+  run_inference(options.inference, world, job, limits, [&](InferenceModel& model, bool first) {
+    continue_prompts(options, job.tokenizer, prompts, model, first);
+  });
   return 0;
 }
 
@@ -64,19 +139,23 @@ int run_generate(const GenerateOptions& options) {
 
 void add_generate(CLI::App& app, Run& run) {
   auto o = std::make_shared<GenerateOptions>();
-  auto* command = app.add_subcommand("generate", "Continue a text with a trained model");
-  command->add_option("--checkpoint", o->checkpoint, "a step-... folder, or a run folder")
-      ->required();
-  command->add_option("--prompt", o->prompt, "the text to continue");
-  command->add_option("--tokenizer", o->tokenizer, "folder; default: that of the training");
+  auto* command = app.add_subcommand("generate", "Continue texts with a trained model");
+  add_inference_options(*command, o->inference);
+  command->add_option("--prompt", o->prompts, "a text to continue; several times for several")
+      ->take_all()
+      ->expected(1);
   command->add_option("--max-new-tokens", o->sampling.max_new_tokens)
       ->check(CLI::Range(1, 1 << 20));
   command->add_option("--temperature", o->sampling.temperature, "0: the most likely token")
       ->check(CLI::Range(0.0, 100.0));
   command->add_option("--top-k", o->sampling.top_k, "0: all")->check(CLI::Range(0, 1 << 30));
   command->add_option("--top-p", o->sampling.top_p)->check(CLI::Range(0.0, 1.0));
+  command
+      ->add_option("--repetition-penalty", o->sampling.repetition_penalty,
+                   "above 1: less of what was there before")
+      ->check(CLI::Range(0.01, 100.0));
   command->add_option("--seed", o->sampling.seed);
-  command->callback([&run, o] { run = alone([o] { return run_generate(*o); }); });
+  command->callback([&run, o] { run = [o](World& world) { return run_generate(*o, world); }; });
 }
 
 }  // namespace frugal::cli

@@ -6,6 +6,7 @@
 #include "trainer/cli/commands.h"
 #include "trainer/cli/text_io.h"
 #include "trainer/data/tokenizer.h"
+#include "trainer/engine/load_tokenizer.h"
 
 namespace frugal::cli {
 namespace {
@@ -42,14 +43,14 @@ struct CodecOptions {
 
 std::shared_ptr<CodecOptions> add_codec_options(CLI::App& command, const char* what) {
   auto o = std::make_shared<CodecOptions>();
-  command.add_option("--tokenizer", o->tokenizer, "folder with tokenizer.json")->required();
+  command.add_option("--tokenizer", o->tokenizer, "folder with tokenizer.json, or a GGUF file")->required();
   command.add_option("--input", o->input, what);
   return o;
 }
 
 int encode(const CodecOptions& o) {
   std::vector<std::int32_t> ids;
-  Tokenizer::load(o.tokenizer).encode(read_text(o.input), ids);
+  load_tokenizer(o.tokenizer).encode(read_text(o.input), ids);
   fmt::print("{}\n", fmt::join(ids, " "));
   return 0;
 }
@@ -60,7 +61,7 @@ int decode(const CodecOptions& o) {
   for (std::int32_t id = 0; words >> id;) ids.push_back(id);
   if (!words.eof())
     fail(ErrorKind::kData, o.input, ": word ", ids.size() + 1, " is not a token id");
-  fmt::print("{}", Tokenizer::load(o.tokenizer).decode(ids));
+  fmt::print("{}", load_tokenizer(o.tokenizer).decode(ids));
   return 0;
 }
 

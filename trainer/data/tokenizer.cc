@@ -226,8 +226,11 @@ Tokenizer Tokenizer::load(const std::string& dir) {
   return Tokenizer(std::make_unique<Impl>(std::move(tables), std::move(folder), path));
 }
 
-Tokenizer Tokenizer::from_json(std::string_view json, const std::string& name) {
-  return Tokenizer(std::make_unique<Impl>(read_tokenizer_json(json, name), FolderTokens{}, name));
+Tokenizer Tokenizer::from_json(std::string_view json, const std::string& name,
+                               std::vector<std::int32_t> ends) {
+  FolderTokens folder{.ends = std::move(ends), .begin_of_text = {}};
+  return Tokenizer(
+      std::make_unique<Impl>(read_tokenizer_json(json, name), std::move(folder), name));
 }
 
 int Tokenizer::vocab_size() const {

@@ -19,7 +19,9 @@ class Tokenizer {
   // dir holds the tokenizer.json of one of the known families (README.md lists what is read), and
   // may hold the other files of a model. Throws Error(kData).
   static Tokenizer load(const std::string& dir);
-  static Tokenizer from_json(std::string_view json, const std::string& name);
+  // ends: what a folder's other files would give as its ends.
+  static Tokenizer from_json(std::string_view json, const std::string& name,
+                             std::vector<std::int32_t> ends = {});
 
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;

@@ -5,6 +5,7 @@
 
 #include "comm/device_world.h"
 #include "kernels/core/threads.h"
+#include "trainer/engine/load_tokenizer.h"
 #include "trainer/engine/memory_check.h"
 #include "trainer/engine/same_facts.h"
 #include "trainer/engine/train_loop.h"
@@ -14,7 +15,7 @@ TrainingRun prepare_training(Config config, int world_size) {
   auto init_from = adopt_init_from(config);
   resolve_config(config, world_size);
   rank_device(config, {});  // where there is none, say so before anything is read
-  auto tokenizer = std::make_shared<const Tokenizer>(Tokenizer::load(config.tokenizer.path));
+  auto tokenizer = std::make_shared<const Tokenizer>(load_tokenizer(config.tokenizer.path));
   const int vocabulary = tokenizer->vocab_size();
   if (!config.model.vocab_size) config.model.vocab_size = vocabulary;
   if (*config.model.vocab_size < vocabulary) {
@@ -31,7 +32,7 @@ Config prepare_plan(Config config, int world_size) {
   adopt_init_from(config);
   resolve_config(config, world_size);
   if (!config.model.vocab_size) {
-    config.model.vocab_size = Tokenizer::load(config.tokenizer.path).vocab_size();
+    config.model.vocab_size = load_tokenizer(config.tokenizer.path).vocab_size();
   }
   return config;
 }

@@ -307,7 +307,7 @@ void TrainLoop::sample() {
                                .top_k = config_.sample.top_k,
                                .top_p = config_.sample.top_p,
                                .seed = config_.seed,
-                               .stop_tokens = {run_.tokenizer->end_of_text()}});
+                               .stop_tokens = run_.tokenizer->stop_tokens()});
   if (!metrics_) return;
   for (std::size_t i = 0; i < texts.size(); ++i) {
     metrics_->sample(progress_.step, config_.sample.prompts[i], run_.tokenizer->decode(texts[i]));

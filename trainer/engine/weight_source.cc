@@ -19,7 +19,9 @@ bool is_foreign(const std::string& path) {
 void adopt(Config& config, const ForeignWeights& foreign) {
   const bool folder = !foreign.path().ends_with(".gguf");
   adopt_model(config, foreign.config_json(), foreign.path() + (folder ? "/config.json" : ""));
-  if (config.tokenizer.path.empty() && has_file(foreign.path(), "tokenizer.json")) {
+  const bool tokenizer =
+      folder ? has_file(foreign.path(), "tokenizer.json") : foreign.tokenizer() != nullptr;
+  if (config.tokenizer.path.empty() && tokenizer) {
     config.tokenizer.path = foreign.path();
   }
 }

@@ -11,8 +11,8 @@
 
 namespace frugal {
 
-// Makes the model section of config what model.init_from is, and tokenizer.path its folder where
-// that is not set and the folder has a tokenizer.json. Null where init_from is empty. Throws
+// Makes the model section of config what model.init_from is, and tokenizer.path the same folder or
+// file where that is not set and a tokenizer is there. Null where init_from is empty. Throws
 // ConfigError, Error(kData).
 std::shared_ptr<const ForeignWeights> adopt_init_from(Config& config);
 

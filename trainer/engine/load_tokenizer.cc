@@ -1,0 +1,48 @@
+#include "trainer/engine/load_tokenizer.h"
+
+#include "trainer/checkpoint/foreign_weights.h"
+#include "trainer/data/tokenizer_json.h"
+
+namespace frugal {
+namespace {
+
+const GgufTokenizer& tokenizer_of(const ForeignWeights& file) {
+  const GgufTokenizer* tokenizer = file.tokenizer();
+  if (tokenizer == nullptr) fail(ErrorKind::kData, file.path(), ": holds no tokenizer");
+  if (tokenizer->model != "gpt2") {
+    fail(ErrorKind::kData, file.path(), ": tokenizer.ggml.model is '", tokenizer->model,
+         "', expected 'gpt2': only byte-level BPE can be read");
+  }
+  return *tokenizer;
+}
+
+std::string json_of(const GgufTokenizer& tokenizer, const std::string& path) {
+  using Kind = SpelledTokenizer::Kind;
+  SpelledTokenizer out{.pre = tokenizer.pre,
+                       .tokens = tokenizer.tokens,
+                       .kinds = {},
+                       .merges = tokenizer.merges,
+                       .begin_of_text = {}};
+  for (const int type : tokenizer.types) {
+    out.kinds.push_back(type == 3 ? Kind::kSpecial : type == 4 ? Kind::kUser : Kind::kNormal);
+  }
+  if (tokenizer.add_bos) out.begin_of_text = tokenizer.bos;
+  return tokenizer_json_of(out, path);
+}
+
+}  // namespace
+
+std::string gguf_tokenizer_json(const std::string& path) {
+  return json_of(tokenizer_of(*ForeignWeights::open(path)), path);
+}
+
+Tokenizer load_tokenizer(const std::string& path) {
+  if (!path.ends_with(".gguf")) return Tokenizer::load(path);
+  const auto file = ForeignWeights::open(path);
+  const GgufTokenizer& tokenizer = tokenizer_of(*file);
+  std::vector<std::int32_t> ends;
+  if (tokenizer.eos) ends.push_back(*tokenizer.eos);
+  return Tokenizer::from_json(json_of(tokenizer, path), path, ends);
+}
+
+}  // namespace frugal
