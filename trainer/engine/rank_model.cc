@@ -205,11 +205,14 @@ void RankModel::make_microbatches(const ModelDimensions& dims) {
   const auto allocate = [&](const char* name) {
     return allocate_mirrored(name, {dims.tokens}, DType::kI32);
   };
-  const Mirrored positions = allocate("positions");
-  for (std::int64_t t = 0; positions.host.data != nullptr && t < dims.tokens; ++t) {
-    positions.host.as<std::int32_t>()[t] = static_cast<std::int32_t>(t % dims.sequence_length);
+  // Without document mask all micro-batches share them; with it, load() writes their own.
+  const bool documents = config_.data.document_mask;
+  positions_.push_back(allocate("positions"));
+  const Mirrored& shared = positions_.front();
+  for (std::int64_t t = 0; shared.host.data != nullptr && t < dims.tokens; ++t) {
+    shared.host.as<std::int32_t>()[t] = static_cast<std::int32_t>(t % dims.sequence_length);
   }
-  ops::copy(*compute_, positions.tensor, positions.host);
+  ops::copy(*compute_, shared.tensor, shared.host);
   const int per_lane = microbatches() / lanes();
   lane_losses_ =
       memory_.activations.allocate("losses", {lanes() * mesh_.size(Axis::kData)}, DType::kF32);
@@ -218,11 +221,12 @@ void RankModel::make_microbatches(const ModelDimensions& dims) {
   for (int m = 0; m < microbatches(); ++m) {
     ids_.push_back(allocate("ids"));
     targets_.push_back(allocate("targets"));
-    document_starts_.push_back(config_.data.document_mask ? allocate("documents") : Mirrored{});
+    document_starts_.push_back(documents ? allocate("documents") : Mirrored{});
+    if (documents && m > 0) positions_.push_back(allocate("positions"));
     const int lane = mesh_.coordinate(Axis::kData) * lanes() + m / per_lane;
     microbatches_.push_back({.ids_T = ids_.back().tensor,
                              .targets_T = targets_.back().tensor,
-                             .positions_T = positions.tensor,
+                             .positions_T = positions_.back().tensor,
                              .document_start_T = document_starts_.back().tensor,
                              .loss_1 = lane_losses_.slice(lane, lane + 1)});
   }
@@ -249,6 +253,15 @@ std::int64_t RankModel::load(int microbatch, const HostMicrobatch& batch) {
   copy(batch.inputs, ids_[i]);
   copy(batch.targets, targets_[i]);
   copy(batch.document_start, document_starts_[i]);
+  if (document_starts_[i].host.data != nullptr) {
+    // They begin anew with every document, as if it were alone.
+    const auto length = static_cast<std::size_t>(config_.data.sequence_length);
+    std::vector<std::int32_t> positions(batch.document_start.size());
+    for (std::size_t t = 0; t < positions.size(); ++t) {
+      positions[t] = static_cast<std::int32_t>(t % length) - batch.document_start[t];
+    }
+    copy(positions, positions_[i]);
+  }
   return std::ranges::count_if(batch.targets, [](std::int32_t id) { return id >= 0; });
 }
 

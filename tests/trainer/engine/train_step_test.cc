@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 
+#include "comm/lone_world.h"
 #include "comm/world.h"
 #include "kernels/core/threads.h"
 #include "tests/equivalence/tiny_training.h"
@@ -75,6 +76,57 @@ TEST(TrainStep, AccumulationWeighsTokens) {
         EXPECT_NEAR(actual.losses[i], expected.losses[i], 1e-5F * expected.losses[i]) << i;
         EXPECT_NEAR(actual.norms[i], expected.norms[i], 1e-4F * expected.norms[i]) << i;
       }
+    }
+  }
+}
+
+// One sequence that holds several texts, or a sequence for each with nothing after it.
+std::vector<StepResult> train_texts(Config config, bool packed) {
+  const std::vector<std::vector<std::int32_t>> texts{{3, 1, 4, 1, 5}, {9, 2, 6}};
+  const auto length = static_cast<std::size_t>(config.data.sequence_length);
+  std::vector<std::int32_t> inputs, targets, starts;
+  for (const auto& text : texts) {
+    const auto start = static_cast<std::int32_t>(packed ? inputs.size() : 0);
+    for (std::size_t t = 0; t < text.size(); ++t) {
+      inputs.push_back(text[t]);
+      targets.push_back(t + 1 < text.size() ? text[t + 1] : 0);
+      starts.push_back(start);
+    }
+    while (!packed && inputs.size() % length != 0) {
+      inputs.push_back(7);
+      targets.push_back(-1);
+      starts.push_back(start);
+    }
+  }
+  config.batch = {.micro_batch_size = 1,
+                  .global_batch_size = static_cast<int>(inputs.size() / length)};
+  config.train.lanes = 1;
+  config = with_layout(config, {});
+  DeviceMesh mesh(make_lone_world()->group(), {});
+  RankModel model(config, mesh);
+  model.initialize(7);
+  std::vector<StepResult> out;
+  for (int update = 1; update <= 3; ++update) {
+    out.push_back(model.train_step(update, 1e-2F, 1.0F, [&](int index) {
+      const auto row = [&](const std::vector<std::int32_t>& all) {
+        return std::span(all).subspan(static_cast<std::size_t>(index) * length, length);
+      };
+      return HostMicrobatch{row(inputs), row(targets), row(starts)};
+    }));
+  }
+  return out;
+}
+
+// Attention stays inside a text and its positions begin anew, learned ones too.
+TEST(TrainStep, PackedTextsAreTrainedAsIfEachWereAlone) {
+  for (const std::string family : {"llama", "gpt2", "qwen3"}) {
+    SCOPED_TRACE(family);
+    const Config config = tiny_config(family, "fp32");
+    const auto packed = train_texts(config, true), alone = train_texts(config, false);
+    for (std::size_t i = 0; i < packed.size(); ++i) {
+      EXPECT_EQ(packed[i].target_tokens, 8);
+      EXPECT_NEAR(packed[i].loss, alone[i].loss, 1e-5F * alone[i].loss) << i;
+      EXPECT_NEAR(packed[i].grad_norm, alone[i].grad_norm, 1e-4F * alone[i].grad_norm) << i;
     }
   }
 }
