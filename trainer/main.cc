@@ -69,6 +69,7 @@ int main(int argc, char** argv) {
   frugal::cli::add_data(app, run);
   frugal::cli::add_checkpoint(app, run);
   frugal::cli::add_generate(app, run);
+  frugal::cli::add_evaluate(app, run);
   frugal::cli::add_config(app, run);
   app.add_subcommand("version", "Print the version")->callback([&run] {
     run = frugal::cli::say_once("frugal " FRUGAL_VERSION "\n");

@@ -17,6 +17,7 @@ void add_tokenizer(CLI::App& app, Run& run);
 void add_data(CLI::App& app, Run& run);
 void add_checkpoint(CLI::App& app, Run& run);
 void add_generate(CLI::App& app, Run& run);
+void add_evaluate(CLI::App& app, Run& run);
 void add_config(CLI::App& app, Run& run);
 
 // A command for one rank: a usage error under mpirun.

@@ -193,16 +193,9 @@ class Translator {
           require(named, " default linear llama3 ",
                   "rotary positions here are plain, or scaled in one of two ways");
         }
-        keep_rope({std::string(known->ours), part.key_at, part.value}, named.key);
+        keep({std::string(known->ours), part.key_at, part.value}, named.key);
       }
     }
-  }
-
-  // rope_scaling of older files may say `type` beside `rope_type`: the same twice is no fault.
-  void keep_rope(Entry entry, std::string_view written) {
-    const auto before = std::ranges::find(entries_, entry.key, &Entry::key);
-    if (before != entries_.end() && before->value.text == entry.value.text) return;
-    keep(std::move(entry), written);
   }
 
   // Those of Qwen are there without effect unless use_sliding_window says so, which is refused.
@@ -222,7 +215,11 @@ class Translator {
         std::ranges::find(kNullIsDefault, entry.key) != kNullIsDefault.end()) {
       return;
     }
-    if (std::ranges::find(entries_, entry.key, &Entry::key) != entries_.end()) {
+    // Older and newer names may stand there together, such as rope_theta in and beside
+    // rope_parameters.
+    const auto before = std::ranges::find(entries_, entry.key, &Entry::key);
+    if (before != entries_.end()) {
+      if (before->value.text == entry.value.text) return;
       return refuse(entry.key_at, written,
                     "'" + entry.key + "' is set already, by another name of the same; remove one");
     }

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <numeric>
+#include <sstream>
 
+#include "comm/gather_lines.h"
+#include "fmt/format.h"
 #include "kernels/ops/elementwise.h"
 #include "trainer/model/attention_layer.h"
 #include "trainer/model/model.h"
@@ -263,6 +266,25 @@ double InferenceModel::loss(std::span<const std::int32_t> inputs,
   run(tokens, upload(tokens));
   broadcast(loss_);
   return static_cast<double>(*loss_.host.as<float>());
+}
+
+bool InferenceModel::is_own_share(std::size_t number) const {
+  const auto replicas = static_cast<std::size_t>(res_.mesh.size(Axis::kData));
+  return number % replicas == static_cast<std::size_t>(res_.mesh.coordinate(Axis::kData));
+}
+
+void InferenceModel::sum_over_replicas(std::vector<double>& values) {
+  std::string own;
+  for (const double value : values) own += fmt::format("{} ", value);
+  std::ranges::fill(values, 0.0);
+  for (const std::string& line : gather_lines(res_.mesh.group(Axis::kData), own)) {
+    std::istringstream words(line);
+    for (double& sum : values) {
+      double value = 0.0;
+      words >> value;
+      sum += value;
+    }
+  }
 }
 
 void InferenceModel::measure() {

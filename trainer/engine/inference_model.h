@@ -39,8 +39,8 @@ struct InferenceResources {
 void declare_params(const ModelDimensions& dims, const Config& config, int pipeline_rank,
                     ParamStore& params);
 
-// Collective: every rank of the mesh gives the same tokens and gets the same results; data-parallel
-// replicas do the same work. One thread.
+// Collective over a replica: its ranks give the same tokens and get the same results. Data-parallel
+// replicas may give others, or the same. One thread.
 class InferenceModel {
  public:
   // dims: of config, on this rank. Parameters are found in resources.params by their names.
@@ -61,6 +61,11 @@ class InferenceModel {
   // The sum of -log p(targets[t] | inputs[.. t]) over targets that are not negative. As many
   // targets as inputs, at most new_tokens; the cache is left alone. Waits.
   double loss(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets);
+
+  // Data-parallel replicas may divide work among them: whether this one does item `number`, and the
+  // sums of what each has found, the same on all. Collective.
+  bool is_own_share(std::size_t number) const;
+  void sum_over_replicas(std::vector<double>& values);
 
   // On a planning stream: takes from the workspace what calls up to the limits need.
   void measure();

@@ -1,5 +1,6 @@
 #include "trainer/engine/weight_source.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "trainer/model/model.h"
@@ -30,9 +31,10 @@ std::string precision_for(const std::string& type) {
   return type == "F32" ? "fp32" : type == "F16" ? "fp16" : "bf16";
 }
 
-// Nothing of a training: one short sequence at a time.
-void shrink(Config& config) {
-  config.batch = {.micro_batch_size = 1, .global_batch_size = 1};
+// Nothing of a training: one short sequence at a time, on each replica.
+void shrink(Config& config, int ranks) {
+  const int replica = config.parallelism.pipeline * config.parallelism.tensor;
+  config.batch = {.micro_batch_size = 1, .global_batch_size = std::max(1, ranks / replica)};
   config.data = {.train = {}, .validation = {}, .sequence_length = config.parallelism.tensor};
   config.train = {.threads = config.train.threads};
   config.eval = {.interval = 0, .batches = 1};
@@ -79,7 +81,7 @@ WeightSource open_weights(const std::string& path, std::span<const std::string> 
     const auto digest = identity.find("tokenizer");
     if (digest != identity.end()) out.tokenizer_digest = digest->second;
   }
-  shrink(out.config);
+  shrink(out.config, ranks);
   resolve_config(out.config, ranks);
   if (!out.config.model.vocab_size) {
     fail(ErrorKind::kData, path, ": its config does not say model.vocab_size");

@@ -157,7 +157,7 @@ TEST(HuggingFace, WhatWouldChangeTheMathematicsIsRefused) {
            {"num_local_experts: 8", "mixtures of experts are not supported yet"},
            {"model_type: gpt2, scale_attn_by_inverse_layer_idx: true",
             "the same scale in all layers"},
-           {"model_type: gpt2, n_embd: 8, hidden_size: 8", "'hidden_size' is set already"},
+           {"model_type: gpt2, n_embd: 8, hidden_size: 9", "'hidden_size' is set already"},
            {"model_type: gpt2, attention_bias: false", "gpt2 always has biases; remove the key"},
            {"model_type: mistral", "expected one of llama, qwen2, qwen3, gpt2, found 'mistral'"},
            {"hidden_size: null", "model.hidden_size: expected a whole number"},
