@@ -118,7 +118,7 @@ std::string folder_of(const std::string& name) {
 }
 
 constexpr const char* kFolders[] = {"foreign/llama", "foreign/qwen2",   "foreign/gpt2", "hf/gpt2",
-                                    "hf/llama3",     "hf/llama-biases", "hf/qwen2",     "hf/qwen3"};
+                                    "hf/llama3",     "hf/llama_biases", "hf/qwen2",     "hf/qwen3"};
 
 std::string lower(std::string text) {
   std::ranges::transform(text, text.begin(),
