@@ -34,15 +34,25 @@ constexpr std::array kLayouts = {
     ElementLayout{"Q4_1", kBlock, sizeof(BlockQ4One)},
 };
 
-// The conversion of Float16 without branches, so that loops of it become vector instructions: 2^112
-// moves the exponent's bias and makes subnormals normal, exactly.
+// The conversions of Float16 and BFloat16 without branches, so that their loops become vector
+// instructions. 2^112 moves the exponent's bias and makes subnormals normal, exactly; it leaves the
+// fraction of infinities and NaN, whose exponent is all ones.
 float widen(std::uint16_t half) {
   const std::uint32_t magnitude = (half & 0x7fffU) << 13;
-  const std::uint32_t scaled =
-      std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) * 0x1p112F);
-  const std::uint32_t special = magnitude | 0x7f800000U;  // infinities and NaN
-  const std::uint32_t bits = magnitude < 0x0f800000U ? scaled : special;
-  return std::bit_cast<float>(bits | (half & 0x8000U) << 16);
+  const auto scaled = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) * 0x1p112F);
+  const std::uint32_t special = -std::uint32_t{magnitude >= 0x0f800000U} & 0x7f800000U;
+  return std::bit_cast<float>(scaled | special | (half & 0x8000U) << 16);
+}
+
+// Bits of a bfloat16 in the lower half; bit 16: a finite value became infinite.
+std::uint32_t round_to_bf16(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t magnitude = bits & 0x7fffffffU;
+  const std::uint32_t is_nan = -std::uint32_t{magnitude > 0x7f800000U};
+  const std::uint32_t rounded = (bits + 0x7fffU + (bits >> 16 & 1U)) >> 16;
+  const std::uint32_t too_large =
+      std::uint32_t{magnitude >= 0x7f7f8000U} & std::uint32_t{magnitude < 0x7f800000U};
+  return (rounded & ~is_nan) | ((bits >> 16 | 0x40U) & is_nan) | too_large << 16;
 }
 
 // Calls fn(block, its 32 elements) for each block; files do not align blocks.
@@ -64,12 +74,22 @@ void for_each_half(std::span<const std::byte> in, std::span<float> out_N, const 
   }
 }
 
-template <class T>
-bool narrow(std::span<const float> in_N, std::span<std::byte> out) {
+bool encode_bf16(std::span<const float> in_N, std::span<std::byte> out) {
+  std::uint32_t seen = 0;
+  for (std::size_t i = 0; i < in_N.size(); ++i) {
+    const std::uint32_t rounded = round_to_bf16(in_N[i]);
+    const auto bits = static_cast<std::uint16_t>(rounded);
+    std::memcpy(out.data() + 2 * i, &bits, 2);
+    seen |= rounded;
+  }
+  return seen >> 16 == 0;
+}
+
+bool encode_f16(std::span<const float> in_N, std::span<std::byte> out) {
   bool fits = true;
   for (std::size_t i = 0; i < in_N.size(); ++i) {
-    const T value(in_N[i]);
-    std::memcpy(out.data() + i * sizeof(T), &value, sizeof(T));
+    const Float16 value(in_N[i]);
+    std::memcpy(out.data() + 2 * i, &value, 2);
     fits &= std::isfinite(static_cast<float>(value)) || !std::isfinite(in_N[i]);
   }
   return fits;
@@ -164,9 +184,9 @@ bool encode_blocks(ElementType type, std::span<const float> in_N, std::span<std:
       std::memcpy(blocks.data(), in_N.data(), blocks.size());
       return true;
     case ElementType::kF16:
-      return narrow<Float16>(in_N, blocks);
+      return encode_f16(in_N, blocks);
     case ElementType::kBF16:
-      return narrow<BFloat16>(in_N, blocks);
+      return encode_bf16(in_N, blocks);
     case ElementType::kQ8_0:
       return encode_q8(in_N, blocks);
     default:

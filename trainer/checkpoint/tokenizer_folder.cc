@@ -58,6 +58,19 @@ std::optional<std::string> pattern_of(const json& step) {
   return plain ? std::optional(pattern.get<std::string>()) : std::nullopt;
 }
 
+// "left right" each; files have pairs, older ones texts.
+GgufValue::Texts merges_of(const json& model, const std::string& where) {
+  GgufValue::Texts merges;
+  for (const json& merge : at(model, "merges")) {
+    const bool pair =
+        merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string();
+    if (!pair && !merge.is_string()) fail(ErrorKind::kData, where, ": a merge is not two texts");
+    merges.push_back(pair ? merge[0].get<std::string>() + " " + merge[1].get<std::string>()
+                          : merge.get<std::string>());
+  }
+  return merges;
+}
+
 }  // namespace
 
 TokenizerFolder::TokenizerFolder(std::string path) : path_(std::move(path)) {
@@ -182,19 +195,11 @@ GgufMetadata TokenizerFolder::gguf(std::int64_t vocab_size) const {
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     if (types[i] == kUnused) tokens[i] = concat("[PAD", i, "]");
   }
-  GgufValue::Texts merges;
-  for (const json& merge : at(model, "merges")) {
-    const bool pair =
-        merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string();
-    if (!pair && !merge.is_string()) fail(ErrorKind::kData, where, ": a merge is not two texts");
-    merges.push_back(pair ? merge[0].get<std::string>() + " " + merge[1].get<std::string>()
-                          : merge.get<std::string>());
-  }
   GgufMetadata out{{"tokenizer.ggml.model", GgufValue::text("gpt2")},
                    {"tokenizer.ggml.pre", GgufValue::text(pre)},
                    {"tokenizer.ggml.tokens", GgufValue::texts(std::move(tokens))},
                    {"tokenizer.ggml.token_type", GgufValue::i32s(std::move(types))},
-                   {"tokenizer.ggml.merges", GgufValue::texts(std::move(merges))}};
+                   {"tokenizer.ggml.merges", GgufValue::texts(merges_of(model, where))}};
   for (const auto& [key, ids] : {std::pair{"bos", &bos_}, {"eos", &eos_}}) {
     const json& id = ids->is_array() && !ids->empty() ? ids->front() : *ids;
     if (!id.is_number_unsigned()) continue;

@@ -52,6 +52,23 @@ TEST(Elements, NarrowingRoundsToNearestAndSaysWhatBecameInfinite) {
   }
 }
 
+// Every upper half with lower halves around the ties: what the type does.
+TEST(Elements, EveryRoundingToBFloat16) {
+  for (const std::uint32_t low : {0U, 1U, 0x7fffU, 0x8000U, 0x8001U, 0xffffU}) {
+    std::vector<float> in(1 << 16);
+    std::vector<BFloat16> out(in.size());
+    for (std::uint32_t i = 0; i < in.size(); ++i) in[i] = std::bit_cast<float>(i << 16 | low);
+    EXPECT_EQ(encode_blocks(ElementType::kBF16, in, std::as_writable_bytes(std::span(out))),
+              low < 0x8000U);
+    for (std::size_t i = 0; i < in.size(); ++i) {
+      ASSERT_EQ(out[i].bits, BFloat16(in[i]).bits) << i << " " << low;
+      const bool fits = encode_blocks(ElementType::kBF16, std::span(in).subspan(i, 1),
+                                      std::as_writable_bytes(std::span(out)).first(2));
+      ASSERT_EQ(fits, !std::isfinite(in[i]) || std::isfinite(static_cast<float>(BFloat16(in[i]))));
+    }
+  }
+}
+
 // Blocks by gguf.quants, of numbers from 2^-35 to 2^20 with halves among the quotients.
 TEST(Elements, Q8BlocksAreThoseOfTheReference) {
   const std::string values = read_bytes(golden("q8.f32")),
