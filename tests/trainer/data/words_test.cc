@@ -104,9 +104,16 @@ std::string random_text(std::mt19937& generator, int pieces) {
 // Digits is by Unicode 17, where these two are digits; for \p{N} they are not assigned yet.
 TEST(Words, DigitsAreNewerThanThePatterns) {
   using enum SplitPattern;
-  EXPECT_EQ(words_of({kDigit, kGpt2}, "\U00011de3\U00016ff4x"),
-            (Words{"\U00011de3", "\U00016ff4", "x"}));
-  EXPECT_EQ(words_of({kGpt2}, "\U00011de3\U00016ff4x"), (Words{"\U00011de3\U00016ff4", "x"}));
+  EXPECT_EQ(words_of({kDigit, kGpt2}, "!\U00011de3\U00016ff4!"),
+            (Words{"!", "\U00011de3", "\U00016ff4", "!"}));
+  EXPECT_EQ(words_of({kGpt2}, "!\U00011de3\U00016ff4!"), (Words{"!\U00011de3\U00016ff4!"}));
+}
+
+TEST(Words, CaseFoldsAsInUnicode) {
+  const Steps llama3 = {SplitPattern::kLlama3};
+  EXPECT_EQ(words_of(llama3, "'\u017fun 'Sun 'LLama"),
+            (Words{"'\u017f", "un", " '", "Sun", " '", "LLama"}));
+  EXPECT_EQ(words_of(llama3, "'RElly"), (Words{"'RE", "lly"}));
 }
 
 std::string replaced(const std::string& text) {
