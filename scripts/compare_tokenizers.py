@@ -31,8 +31,6 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT / "tests/golden"))
 import make_tokenizer_golden as families  # noqa: E402  (the settings of each family stand there)
 
-KINDS_NORMAL = 1  # GGUF's type of a plain token
-
 
 def spelled():
     """GPT-2's printable character of each byte."""
@@ -188,7 +186,7 @@ def main():
     parser.add_argument("--wheels", required=True)
     parser.add_argument("--text", required=True)
     parser.add_argument("--frugal", default=str(ROOT / "build/release/frugal"))
-    parser.add_argument("--bench", help="tokenizer_bench: measures speed as well")
+    parser.add_argument("--bench", help="tokenizer_bench: measures speed as well; set RAYON_NUM_THREADS=1 for the other")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

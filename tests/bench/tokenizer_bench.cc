@@ -1,5 +1,7 @@
 // Speed of tokenizer training, encoding and data build on a text of yours:
 //   tokenizer_bench FILE [VOCAB_SIZE]
+// or of encoding with a tokenizer of yours (scripts/compare_tokenizers.py sets it beside another):
+//   tokenizer_bench FILE FOLDER
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -28,9 +30,25 @@ double best_seconds(int rounds, const Work& work) {
   return best;
 }
 
-void measure(const std::string& path, int vocab_size) {
+void measure_encode(const std::string& text, const std::string& dir) {
+  const Tokenizer tokenizer = Tokenizer::load(dir);
+  std::vector<std::int32_t> ids;
+  const double seconds = best_seconds(5, [&] {
+    ids.clear();
+    tokenizer.encode(text, ids);
+  });
+  const auto bytes = static_cast<double>(text.size());
+  std::printf("encode  1 thread: %.1f MB/s, %.2f bytes per token\n", bytes / 1e6 / seconds,
+              bytes / static_cast<double>(ids.size()));
+}
+
+std::string read_file(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
-  const std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+void measure(const std::string& path, int vocab_size) {
+  const std::string text = read_file(path);
   const double megabytes = static_cast<double>(text.size()) / 1e6;
   const auto scratch = std::filesystem::temp_directory_path() / "frugal_tokenizer_bench";
   std::filesystem::create_directories(scratch);
@@ -44,14 +62,7 @@ void measure(const std::string& path, int vocab_size) {
     std::printf("train   %d threads: %.2f s for %.1f MB, %d tokens\n", threads, seconds, megabytes,
                 vocab_size);
   }
-  const Tokenizer tokenizer = Tokenizer::load(dir);
-  std::vector<std::int32_t> ids;
-  const double seconds = best_seconds(5, [&] {
-    ids.clear();
-    tokenizer.encode(text, ids);
-  });
-  std::printf("encode  1 thread: %.1f MB/s, %.2f bytes per token\n", megabytes / seconds,
-              static_cast<double>(text.size()) / static_cast<double>(ids.size()));
+  measure_encode(text, dir);
 
   // A single file large enough for the threads to have something to share.
   const std::string large = (scratch / "large.txt").string();
@@ -79,11 +90,15 @@ void measure(const std::string& path, int vocab_size) {
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    std::fprintf(stderr, "usage: tokenizer_bench FILE [VOCAB_SIZE]\n");
+    std::fprintf(stderr, "usage: tokenizer_bench FILE [VOCAB_SIZE | FOLDER]\n");
     return 2;
   }
   try {
-    frugal::measure(argv[1], argc > 2 ? std::atoi(argv[2]) : 2048);
+    if (argc > 2 && std::filesystem::is_directory(argv[2])) {
+      frugal::measure_encode(frugal::read_file(argv[1]), argv[2]);
+    } else {
+      frugal::measure(argv[1], argc > 2 ? std::atoi(argv[2]) : 2048);
+    }
   } catch (const frugal::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return static_cast<int>(error.kind());

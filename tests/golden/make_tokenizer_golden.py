@@ -32,6 +32,7 @@ FAMILY_CASES = [
     "\U00011de3\U00016ff4x", "e\u0323\u0301 \u212b \u1100\u1161\u11a8 \uf900 a\u0315\u0300\u05ae\u0062", "\u0958\u0929\u0344\u2126", "\x01\x02a\x7f\u200bb \u00adc",
     "<|im_start|>user\nHi<|im_end|>\n<think>\n</think>", "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nx<|eot_id|>",
     "<\uff5cbegin\u2581of\u2581sentence\uff5c>a<\uff5cUser\uff5c>b<\uff5cAssistant\uff5c><\uff5cend\u2581of\u2581sentence\uff5c>", "<think", "<thinking><tool_call>",
+    "'\u017fun 'S \u017f", "x<a>b <a> <a>bc x<a <e\u0301> <\u00e9> <\u00e9",
 ]
 
 
@@ -88,6 +89,10 @@ FAMILIES = {
                                   split("[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"), {"type": "Digits", "individual_digits": True},
                                   byte_level(False)),
         "last": [("<\uff5cbegin\u2581of\u2581sentence\uff5c>", True, True), ("<\uff5cend\u2581of\u2581sentence\uff5c>", True, True)]},
+    "added": {  # no model's: added tokens that overlap, or that only the normalised text has
+        "normalizer": {"type": "NFC"}, "pre_tokenizer": byte_level(True),
+        "last": [("<|endoftext|>", True, False), ("<a>", True, False), ("<a>b", False, False), ("x<a>", False, True),
+                 ("<\u00e9>", False, True)]},
     "smollm2": {
         "pre_tokenizer": sequence({"type": "Digits", "individual_digits": True}, byte_level(True)),
         "first": ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<repo_name>"]},
@@ -119,12 +124,14 @@ def tokenizer_json(family, vocab, merges):
 
 
 def learn(family, texts, size):
+    """A vocabulary whose merges go across words, so that a text that is split elsewhere has other tokens."""
     settings = FAMILIES[family]
-    tokenizer = Tokenizer(models.BPE())
-    shell = json.loads(tokenizer.to_str())
-    shell["pre_tokenizer"] = settings["pre_tokenizer"]
+    shell = json.loads(Tokenizer(models.BPE()).to_str())
+    shell["pre_tokenizer"] = byte_level(False)
     shell["normalizer"] = settings.get("normalizer")
     tokenizer = Tokenizer.from_str(json.dumps(shell))
+    names = [*settings.get("first", []), *(name for name, _, _ in settings.get("last", []))]
+    texts = [text for text in texts if not any(name in text for name in names)]
     tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
         vocab_size=size, special_tokens=settings.get("first", []), show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
@@ -132,7 +139,7 @@ def learn(family, texts, size):
     merges = [" ".join(pair) for pair in model["merges"]]
     if settings.get("ignore_merges"):  # a few words that no merge makes, as Llama 3 has them
         used = {part for merge in merges for part in merge.split(" ")}
-        leaves = [merge for merge in merges if merge.replace(" ", "") not in used][:8]
+        leaves = [merge for merge in merges if merge.replace(" ", "") not in used][:40]
         merges = [merge for merge in merges if merge not in leaves]
     return model["vocab"], merges
 
@@ -185,7 +192,8 @@ def main():
     for family in FAMILIES:
         folder = HERE / family
         folder.mkdir(exist_ok=True)
-        vocab, merges = learn(family, [training, *FAMILY_CASES * 3], 420)
+        draw = random.Random(2)
+        vocab, merges = learn(family, CASES + FAMILY_CASES * 3 + [family_text(draw) for _ in range(200)], 900)
         text = json.dumps(tokenizer_json(family, vocab, merges), ensure_ascii=False, separators=(",", ":"))
         (folder / "tokenizer.json").write_text(text)
         write_cases(folder, Tokenizer.from_str(text), CASES + FAMILY_CASES + [family_text(generator) for _ in range(40)],

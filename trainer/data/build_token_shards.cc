@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 #include <condition_variable>
 #include <filesystem>
 #include <map>
@@ -8,6 +7,7 @@
 
 #include "fmt/format.h"
 #include "kernels/core/check.h"
+#include "trainer/data/build_output.h"
 #include "trainer/data/files.h"
 #include "trainer/data/shard_writer.h"
 #include "trainer/data/text_pieces.h"
@@ -17,9 +17,6 @@
 
 namespace frugal {
 namespace {
-
-// Moved into place in this order: where there is train/, there is all.
-constexpr std::array kParts = {"validation", "train"};
 
 using Tokens = std::vector<std::int32_t>;
 
@@ -104,7 +101,8 @@ void build_folder(std::span<const std::string_view> texts, const std::string& di
     while (const auto piece = pieces.next()) {
       Tokens tokens;
       tokenizer.encode(piece->text, tokens);
-      if (piece->ends_text && tokens.back() != end_of_text) tokens.push_back(end_of_text);
+      const bool ended = !tokens.empty() && tokens.back() == end_of_text;
+      if (piece->ends_text && !ended) tokens.push_back(end_of_text);
       if (!results.put(piece->index, std::move(tokens))) return;
     }
     results.producer_done();
@@ -144,7 +142,6 @@ void build_parts(const ValidationSplit& split, const std::filesystem::path& dir,
 }  // namespace
 
 void build_token_shards(std::span<const std::string> files, const DataBuildOptions& options) {
-  namespace fs = std::filesystem;
   if (!(options.validation_fraction >= 0.0 && options.validation_fraction < 1.0)) {
     fail(ErrorKind::kUsage, "data build: --validation-fraction is ", options.validation_fraction,
          ", expected at least 0 and below 1");
@@ -153,34 +150,18 @@ void build_token_shards(std::span<const std::string> files, const DataBuildOptio
     fail(ErrorKind::kUsage, "data build: ", options.shard_tokens, " tokens a shard; from 1 to ",
          kMaxShardTokens, " are possible");
   }
-  const fs::path output = options.output_dir;
-  for (const char* part : kParts) {
-    if (fs::exists(output / part)) {
-      fail(ErrorKind::kUsage, (output / part).string(),
-           ": already there: remove it or choose another --output");
-    }
-  }
+  check_no_output(options.output_dir);
   const Tokenizer tokenizer = Tokenizer::load(options.tokenizer_dir);
   const std::vector<MappedFile> mapped(files.begin(), files.end());
   std::vector<std::string_view> texts;
   texts.reserve(mapped.size());
   for (const MappedFile& file : mapped) texts.push_back(file.text());
-  const ValidationSplit split = split_validation(texts, options.validation_fraction);
+  const std::string separator = tokenizer.decode(std::vector{tokenizer.end_of_text()});
+  const ValidationSplit split = split_validation(texts, options.validation_fraction, separator);
 
-  const fs::path temporary = output / ".building";
-  fs::remove_all(temporary);  // of a build that was cut short
-  try {
-    build_parts(split, temporary, tokenizer, options);
-    for (const char* part : kParts) {
-      if (fs::exists(temporary / part)) fs::rename(temporary / part, output / part);
-    }
-  } catch (...) {
-    std::error_code ignored;
-    fs::remove_all(temporary, ignored);
-    throw;
-  }
-  fs::remove_all(temporary);
-  sync_dir(output.string());
+  build_output(options.output_dir, [&](const std::filesystem::path& dir) {
+    build_parts(split, dir, tokenizer, options);
+  });
 }
 
 }  // namespace frugal

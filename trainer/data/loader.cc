@@ -27,6 +27,16 @@ TokenShards open_source(const LoaderSource& source, const LoaderOptions& options
          " tokens, but the model's is ", options.vocab_size,
          ": set model.vocab_size to auto or to at least that");
   }
+  if (shards.packed_length() > 0 && shards.packed_length() != options.sequence_length) {
+    fail(ErrorKind::kData, source.path, ": packed for sequences of ", shards.packed_length(),
+         " tokens: set data.sequence_length to that, or build the data again with "
+         "--sequence-length ",
+         options.sequence_length);
+  }
+  if (shards.packed_length() > 0 && !options.document_mask) {
+    fail(ErrorKind::kData, source.path,
+         ": several conversations are packed into a sequence: set data.document_mask to true");
+  }
   if (shards.tokens() <= options.sequence_length) {
     fail(ErrorKind::kData, source.path, ": ", shards.tokens(),
          " tokens are too few for one sequence of ", options.sequence_length,
@@ -96,6 +106,16 @@ class ShardLoader : public DataLoader {
     batch.inputs.insert(batch.inputs.end(), row.begin(), row.end() - 1);
     batch.targets.insert(batch.targets.end(), row.begin() + 1, row.end());
     if (options_.document_mask) append_document_starts(shards, begin, batch);
+    if (shards.packed_length() > 0) ignore_unlearned(shards, begin, batch);
+  }
+
+  void ignore_unlearned(const TokenShards& shards, std::int64_t begin, Batch& batch) const {
+    std::vector<bool> learned(static_cast<std::size_t>(options_.sequence_length));
+    shards.read_learned(begin + 1, learned);
+    const std::size_t row = batch.targets.size() - learned.size();
+    for (std::size_t i = 0; i < learned.size(); ++i) {
+      if (!learned[i]) batch.targets[row + i] = -1;
+    }
   }
 
   // Also ignores targets of another document than their input: nothing there foretells them.

@@ -15,9 +15,11 @@ struct Batch {
   std::vector<std::int32_t> inputs;          // [B * S]
   std::vector<std::int32_t> targets;         // [B * S]: the token after each input; -1 is ignored
   std::vector<std::int32_t> document_start;  // [B * S]: position within its sequence where the
-                                             // token's document starts; empty without document mask
-  std::int64_t target_tokens = 0;            // targets that are not ignored
-  std::int64_t target_bytes = 0;             // bytes of text that those targets stand for
+                                             // token's document starts; empty without document
+                                             // mask. A token's position in its document is its
+                                             // position less that
+  std::int64_t target_tokens = 0;  // targets that are not ignored
+  std::int64_t target_bytes = 0;   // bytes of text that those targets stand for
 };
 
 struct LoaderSource {
@@ -50,7 +52,8 @@ class DataLoader {
 };
 
 // Throws Error(kData): missing or truncated shard, token id beyond the vocabulary, tokenizer that
-// does not belong to the shards, too few tokens for one sequence.
+// does not belong to the shards, too few tokens for one sequence, conversations packed for another
+// sequence_length or without document_mask. Of conversations only answers are targets.
 std::unique_ptr<DataLoader> make_loader(const LoaderOptions& options);
 
 }  // namespace frugal

@@ -27,6 +27,12 @@ struct Shard {
     const std::byte* start = tokens() + padded_token_bytes(header);
     return {reinterpret_cast<const std::uint64_t*>(start), header.documents};
   }
+  bool learned(std::uint64_t at) const {
+    std::uint64_t word = 0;
+    const std::byte* mask = tokens() + padded_token_bytes(header) + 8 * header.documents;
+    std::memcpy(&word, mask + at / 64 * sizeof word, sizeof word);
+    return (word >> (at % 64) & 1) != 0;
+  }
   std::uint32_t token(std::uint64_t at) const {
     std::uint32_t id = 0;
     std::memcpy(&id, tokens() + at * header.token_width, header.token_width);
@@ -49,14 +55,16 @@ Shard open_shard(const std::string& path) {
     fail(ErrorKind::kData, path, ": not a token shard", kRebuild);
   }
   if (known < sizeof header) fail(ErrorKind::kData, path, ": cut off in its header", kRebuild);
-  if (header.version != ours.version) {
-    fail(ErrorKind::kData, path, ": format version ", header.version, ", this program reads ",
-         ours.version, kRebuild);
+  if (header.version != 1 && header.version != 2) {
+    fail(ErrorKind::kData, path, ": format version ", header.version,
+         ", this program reads 1 and 2", kRebuild);
   }
   const bool plausible = header.header_checksum == header_checksum(header) &&
                          (header.token_width == 2 || header.token_width == 4) &&
                          header.tokens <= kMaxShardTokens && header.documents <= header.tokens &&
-                         header.vocab_size > 0 && header.vocab_size <= INT32_MAX;
+                         header.vocab_size > 0 && header.vocab_size <= INT32_MAX &&
+                         (header.version == 2) == (header.packed_length > 0) &&
+                         header.packed_length <= INT32_MAX;
   if (!plausible) fail(ErrorKind::kData, path, ": the header is damaged", kRebuild);
   if (bytes.size() != shard_file_bytes(header)) {
     fail(ErrorKind::kData, path, ": ", bytes.size(), " bytes instead of ", shard_file_bytes(header),
@@ -108,6 +116,9 @@ TokenShards TokenShards::open(const std::string& dir) {
                   shard.header.vocab_size != impl->shards[0].header.vocab_size)) {
       fail(ErrorKind::kData, path, ": made with another tokenizer than shard 0", kRebuild);
     }
+    if (i > 0 && shard.header.packed_length != impl->shards[0].header.packed_length) {
+      fail(ErrorKind::kData, path, ": packed for another length than shard 0", kRebuild);
+    }
     shard.first_token = impl->tokens;
     impl->tokens += shard.header.tokens;
     impl->text_bytes += shard.header.text_bytes;
@@ -154,6 +165,39 @@ void TokenShards::read(std::int64_t begin, std::span<std::int32_t> out) const {
     begin += static_cast<std::int64_t>(count);
     out = out.subspan(count);
   }
+}
+
+int TokenShards::packed_length() const {
+  return static_cast<int>(impl_->shards[0].header.packed_length);
+}
+
+void TokenShards::read_learned(std::int64_t begin, std::vector<bool>& out) const {
+  FRUGAL_CHECK(packed_length() > 0);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const std::int64_t at = begin + static_cast<std::int64_t>(i);
+    const Shard& shard = impl_->shard_of(at);
+    out[i] = shard.learned(static_cast<std::uint64_t>(at) - shard.first_token);
+  }
+}
+
+std::pair<std::int64_t, std::int64_t> TokenShards::document(std::int64_t index) const {
+  FRUGAL_CHECK(index >= 0 && index < documents(), "document ", index, " of ", documents());
+  const auto begin_of = [&](std::uint64_t number) {
+    for (const Shard& shard : impl_->shards) {
+      if (number < shard.header.documents) {
+        return static_cast<std::int64_t>(shard.first_token + shard.documents()[number]);
+      }
+      number -= shard.header.documents;
+    }
+    return tokens();
+  };
+  const std::int64_t begin = begin_of(static_cast<std::uint64_t>(index));
+  const std::int64_t end = begin_of(static_cast<std::uint64_t>(index) + 1);
+  if (begin < 0 || begin >= end || end > tokens()) {
+    fail(ErrorKind::kData, impl_->shards[0].file.path(), ": the list of documents is damaged",
+         kRebuild);
+  }
+  return {begin, end};
 }
 
 std::int64_t TokenShards::document_begin(std::int64_t position) const {

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace frugal {
@@ -32,6 +33,13 @@ class TokenShards {
   // Copies tokens [begin, begin + out.size()); they may span shards. Throws Error(kData) on an id
   // >= vocab_size, naming shard and place.
   void read(std::int64_t begin, std::span<std::int32_t> out) const;
+  // Whether each of the tokens from `begin` on is a target. REQUIRES: packed_length() > 0.
+  void read_learned(std::int64_t begin, std::vector<bool>& out) const;
+  // Of shards made from conversations: no sample crosses a multiple of so many tokens. 0 of shards
+  // made from text, of which everything is learned.
+  int packed_length() const;
+  // First token of document `index` and of the next, or the end.
+  std::pair<std::int64_t, std::int64_t> document(std::int64_t index) const;
   // First token of the document that holds token `position`.
   std::int64_t document_begin(std::int64_t position) const;
   // Reads everything back and compares the checksums. Throws Error(kData) naming the shard.
@@ -55,10 +63,11 @@ struct DataBuildOptions {
 };
 
 // Tokenises text files into documents, each followed by end_of_text. A document ends where a file
-// ends and where the text says "<|endoftext|>"; a file without text is none. Runs in parallel, with
-// output that does not depend on the number of threads. Writes to output_dir/.building and renames,
-// so a half-made output is never taken for a whole one. Throws Error(kUsage) if train/ or
-// validation/ is there already, Error(kData) for a file that cannot be read or a disk that is full.
+// ends and where the text names the tokenizer's end_of_text; a file without text is none. Runs in
+// parallel, with output that does not depend on the number of threads. Writes to
+// output_dir/.building and renames, so a half-made output is never taken for a whole one. Throws
+// Error(kUsage) if train/ or validation/ is there already, Error(kData) for a file that cannot be
+// read or a disk that is full.
 void build_token_shards(std::span<const std::string> files, const DataBuildOptions& options);
 
 }  // namespace frugal

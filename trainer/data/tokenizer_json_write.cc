@@ -18,32 +18,11 @@ const char* word(bool value) {
   return value ? "true" : "false";
 }
 
-struct Family {
-  std::string_view pre;  // GGUF's name
-  std::vector<SplitPattern> steps;
-  bool nfc = false;
-  bool ignore_merges = false;
-};
-
-const std::vector<Family>& families() {
-  using enum SplitPattern;
-  static const std::vector<Family> known = {
-      {"gpt-2", {kGpt2}},
-      {"smollm", {kDigit, kGpt2}},
-      {"llama-bpe", {kLlama3}, false, true},
-      {"qwen2", {kQwen2}, true},
-      {"deepseek-r1-qwen", {kQwen2}, true},
-      {"deepseek-v3", {kThreeDigits, kDeepSeekCjk, kDeepSeekWords}},
-      {"deepseek-coder", {kCoderNewline, kCoderLetters, kCoderPunctuation, kCoderCjk, kDigit}},
-  };
-  return known;
-}
-
-const Family& family_of(const std::string& pre, const std::string& name) {
-  const auto found = std::ranges::find(families(), pre, &Family::pre);
-  if (found != families().end()) return *found;
+const TokenizerFamily& family_of(const std::string& pre, const std::string& name) {
+  const auto found = std::ranges::find(tokenizer_families(), pre, &TokenizerFamily::pre);
+  if (found != tokenizer_families().end()) return *found;
   std::string readable;
-  for (const Family& family : families()) readable += concat(" ", family.pre);
+  for (const TokenizerFamily& family : tokenizer_families()) readable += concat(" ", family.pre);
   fail(ErrorKind::kData, name, ": the pre-tokenizer is ", json_string(pre),
        "; known ones:", readable);
 }
@@ -104,7 +83,7 @@ std::string write_tokenizer_json(const TokenizerTables& tables) {
 }
 
 std::string tokenizer_json_of(const SpelledTokenizer& tokenizer, const std::string& name) {
-  const Family& family = family_of(tokenizer.pre, name);
+  const TokenizerFamily& family = family_of(tokenizer.pre, name);
   TokenizerTables tables;
   tables.steps = family.steps;
   tables.nfc = family.nfc;

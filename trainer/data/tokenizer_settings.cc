@@ -81,13 +81,21 @@ void read_pre_tokenizer(const JsonPlace& place, TokenizerTables& tables) {
       tables.steps.push_back(read_split(step));
     } else if (type == "Digits") {
       step.expect_object({"type", "individual_digits"});
-      const bool single = step["individual_digits"].boolean_or(false);
-      tables.steps.push_back(single ? SplitPattern::kDigit : SplitPattern::kDigits);
+      const JsonPlace single = step["individual_digits"];
+      if (!single.boolean_or(false)) single.refuse("only true can be read");
+      tables.steps.push_back(SplitPattern::kDigit);
     } else {
       step.refuse(readable);
     }
   });
-  if (!byte_level) place.refuse("a pre-tokenizer that ends with ByteLevel can be read");
+  const bool known = std::ranges::any_of(tokenizer_families(), [&](const TokenizerFamily& family) {
+    return family.steps == tables.steps;
+  });
+  if (!byte_level || !known) {
+    place.refuse(
+        "the steps of GPT-2, Llama 3, Qwen2 and 3, DeepSeek-V3, R1 and Coder and SmolLM2 "
+        "can be read, ByteLevel last");
+  }
 }
 
 // Special tokens in front of the text: one or none.
@@ -157,10 +165,7 @@ std::string json_string(std::string_view text) {
 }
 
 std::string step_json(SplitPattern step) {
-  if (step == SplitPattern::kDigit || step == SplitPattern::kDigits) {
-    return concat(R"({"type": "Digits", "individual_digits": )",
-                  step == SplitPattern::kDigit ? "true" : "false", "}");
-  }
+  if (step == SplitPattern::kDigit) return R"({"type": "Digits", "individual_digits": true})";
   return concat(R"({"type": "Split", "pattern": {"Regex": )", json_string(regex_of(step)),
                 R"(}, "behavior": "Isolated", "invert": false})");
 }
@@ -207,6 +212,20 @@ bool JsonPlace::boolean_or(bool missing) const {
   if (value.is_null()) return missing;
   if (!value.is_boolean()) refuse("true or false is expected");
   return value.get<bool>();
+}
+
+const std::vector<TokenizerFamily>& tokenizer_families() {
+  using enum SplitPattern;
+  static const std::vector<TokenizerFamily> known = {
+      {"gpt-2", {kGpt2}},
+      {"smollm", {kDigit, kGpt2}},
+      {"llama-bpe", {kLlama3}, false, true},
+      {"qwen2", {kQwen2}, true},
+      {"deepseek-r1-qwen", {kQwen2}, true},
+      {"deepseek-v3", {kThreeDigits, kDeepSeekCjk, kDeepSeekWords}},
+      {"deepseek-coder", {kCoderNewline, kCoderLetters, kCoderPunctuation, kCoderCjk, kDigit}},
+  };
+  return known;
 }
 
 void read_tokenizer_settings(const JsonPlace& root, TokenizerTables& tables) {

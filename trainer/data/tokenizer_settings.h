@@ -25,6 +25,15 @@ struct JsonPlace {
   bool boolean_or(bool missing) const;  // refuses what is neither a boolean nor null
 };
 
+// Tokenizers that split and normalise text in the same way.
+struct TokenizerFamily {
+  std::string_view pre;  // "tokenizer.ggml.pre" of GGUF files
+  std::vector<SplitPattern> steps;
+  bool nfc = false;
+  bool ignore_merges = false;
+};
+const std::vector<TokenizerFamily>& tokenizer_families();
+
 // Fills what the settings decide: steps, nfc, ignore_merges, begin_of_text. Anything else that
 // could change the ids is refused by name. `root` is the file without vocabulary, merges and added
 // tokens; tables.added must be there. Throws Error(kData).

@@ -22,7 +22,8 @@ std::size_t cut_in_document(std::string_view text, std::size_t start, const Wind
 }
 
 // The nearest end of a document in the window, else a place within the document at the target.
-std::size_t choose_cut(std::span<const std::string_view> texts, const Window& window) {
+std::size_t choose_cut(std::span<const std::string_view> texts, std::string_view separator,
+                       const Window& window) {
   std::size_t best = std::string_view::npos;
   const auto consider = [&](std::size_t place) {
     const auto distance = [&](std::size_t at) {
@@ -37,10 +38,10 @@ std::size_t choose_cut(std::span<const std::string_view> texts, const Window& wi
     const std::size_t end = start + text.size();
     if (end >= window.first && start <= window.last) {
       // A separator may begin before the window and end in it.
-      std::size_t at = window.first - std::min(window.first, start + kEndOfText.size());
-      while ((at = text.find(kEndOfText, at)) != std::string_view::npos &&
+      std::size_t at = window.first - std::min(window.first, start + separator.size());
+      while ((at = text.find(separator, at)) != std::string_view::npos &&
              start + at <= window.last) {
-        at += kEndOfText.size();
+        at += separator.size();
         consider(start + at);
       }
       consider(end);
@@ -55,7 +56,8 @@ std::size_t choose_cut(std::span<const std::string_view> texts, const Window& wi
 
 }  // namespace
 
-ValidationSplit split_validation(std::span<const std::string_view> texts, double fraction) {
+ValidationSplit split_validation(std::span<const std::string_view> texts, double fraction,
+                                 std::string_view separator) {
   std::size_t total = 0;
   for (const std::string_view text : texts) total += text.size();
   if (total == 0) fail(ErrorKind::kData, "data build: the files hold no text");
@@ -65,7 +67,7 @@ ValidationSplit split_validation(std::span<const std::string_view> texts, double
   const std::size_t target = total - std::max<std::size_t>(share, 1);
   const Window window{std::max<std::size_t>(target - std::min(target, share / 2), 1), target,
                       std::min(target + share / 2, total - 1)};
-  const std::size_t cut = choose_cut(texts, window);
+  const std::size_t cut = choose_cut(texts, separator, window);
   if (cut == 0 || cut >= total) {
     fail(ErrorKind::kData, "data build: ", total,
          " bytes of text cannot be cut into a part for training and one for validation: give more "

@@ -181,12 +181,6 @@ std::size_t digit(std::string_view text) {
   return is_digit(first) ? first.bytes : 0;
 }
 
-std::size_t digits(std::string_view text) {
-  std::size_t end = 0;
-  while (end < text.size() && is_digit(char_at(text, end))) end += char_at(text, end).bytes;
-  return end;
-}
-
 struct KnownPattern {
   std::string_view regex;
   MatchFunction match;
@@ -216,18 +210,19 @@ constexpr KnownPattern kPatterns[] = {
     {R"(\s?\p{P}+)", after_space<kPunctuation>},
     {"[\u4e00-\u9fa5\u0800-\u4e00\uAC00-\uD7FF]+", coder_cjk},
     {"", digit},
-    {"", digits},
 };
 
 const KnownPattern& known(SplitPattern pattern) {
   return kPatterns[static_cast<std::size_t>(pattern)];
 }
 
-bool space_before(std::string_view text, std::size_t at) {
+// The class of the character that ends right before `at`.
+std::uint8_t class_before(std::string_view text, std::size_t at) {
+  if (at == 0) return kOther;
   std::size_t start = at - 1;
   while (start > 0 && at - start < 4 && (text[start] & 0xC0) == 0x80) --start;
   const Char last = char_at(text, start);
-  return start + last.bytes == at && last.char_class == kSpace;
+  return start + last.bytes == at ? last.char_class : std::uint8_t{kOther};
 }
 
 }  // namespace
@@ -250,11 +245,10 @@ MatchFunction match_of(SplitPattern pattern) {
 std::size_t safe_cut(std::string_view text, std::size_t from) {
   for (std::size_t at = std::max<std::size_t>(from, 1); at < text.size(); ++at) {
     const auto byte = static_cast<std::uint8_t>(text[at]);
-    if (byte >= 0x80 || kAsciiClasses[byte] != kSpace || space_before(text, at)) continue;
-    const auto before = static_cast<std::uint8_t>(text[at - 1]);
-    if (!is_line_end(text[at]) ||
-        (before < 0x80 && (kAsciiClasses[before] & (kLetter | kNumber)) != 0)) {
-      return at;
+    if (byte < 0x80 && kAsciiClasses[byte] == kSpace) {
+      if (class_before(text, at) == kLetter) return at;
+    } else if (text[at - 1] == '\n') {
+      if (class_before(text, at - 1) != kSpace && is_at(text, at, kLetter)) return at;
     }
   }
   return text.size();

@@ -26,11 +26,10 @@ enum class SplitPattern : std::uint8_t {
   kCoderLetters,
   kCoderPunctuation,
   kCoderCjk,
-  kDigit,   // the pre-tokenizer Digits, digits one by one
-  kDigits,  // and in runs
+  kDigit,  // the pre-tokenizer Digits, digits one by one
 };
 
-// The pattern as a regular expression of tokenizer.json; empty for kDigit and kDigits.
+// The pattern as a regular expression of tokenizer.json; empty for kDigit.
 std::string_view regex_of(SplitPattern pattern);
 std::optional<SplitPattern> pattern_of(std::string_view regex);  // the whole of it, or none
 
@@ -70,9 +69,9 @@ void for_each_word(std::span<const SplitPattern> steps, std::string_view text, c
 }
 
 // The first place p >= from where text can be cut so that the words of both parts are the words of
-// the whole, whatever the steps: right after a character that is not white space and right before
-// ASCII white space, which words have only at their start. (Line ends may follow punctuation in a
-// word: not cut there.) Prefers nothing but nearness; text.size() if there is none.
+// the whole, for the steps of every known tokenizer: between a letter and ASCII white space, or
+// between a line end that is all the white space there is and a letter. (White space after a sign
+// may belong to the sign's word.) Prefers nothing but nearness; text.size() if there is none.
 std::size_t safe_cut(std::string_view text, std::size_t from);
 
 }  // namespace frugal

@@ -99,10 +99,18 @@ INSTANTIATE_TEST_SUITE_P(
                 [](json& f) { f["pre_tokenizer"] = split_then_bytes("", "Isolated"); }},
         Refusal{"Behavior", "/pre_tokenizer/pretokenizers/0/behavior is \"Removed\"",
                 [](json& f) { f["pre_tokenizer"] = split_then_bytes("[\r\n]", "Removed"); }},
-        Refusal{"NoByteLevel", "ends with ByteLevel",
+        Refusal{"DigitsInRuns", "/pre_tokenizer/individual_digits is null; only true",
                 [](json& f) {
                   f["pre_tokenizer"] = {{"type", "Digits"}};
                 }},
+        Refusal{"NoByteLevel", "ByteLevel last",
+                [](json& f) {
+                  f["pre_tokenizer"] = split_then_bytes("[\r\n]", "Isolated")["pretokenizers"][0];
+                }},
+        Refusal{"NoSplit", "the steps of GPT-2, Llama 3",
+                [](json& f) { f["pre_tokenizer"]["use_regex"] = false; }},
+        Refusal{"OtherSteps", "the steps of GPT-2, Llama 3",
+                [](json& f) { f["pre_tokenizer"] = split_then_bytes("[\r\n]", "Isolated"); }},
         Refusal{"StepAfterByteLevel", "nothing can be read after ByteLevel",
                 [](json& f) {
                   json steps = json::array({f["pre_tokenizer"], {{"type", "Digits"}}});
