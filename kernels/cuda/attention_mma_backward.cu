@@ -139,8 +139,8 @@ __global__ void __launch_bounds__(BackwardLayout<T, Sizes, kGradient>::kThreads,
   const std::int64_t sequence = blockIdx.x / blocks, begin = sequence * length;
   // What sees or is seen most goes first: the last queries, the first keys.
   const int first = (kOwnQueries ? blocks - 1 - block : block) * kRows;
-  const std::int64_t own_heads = kOwnQueries ? p.heads : p.kv_heads;
-  const std::int64_t heads = kOwnQueries ? p.kv_heads : p.heads;
+  const int own_heads = static_cast<int>(kOwnQueries ? p.heads : p.kv_heads);
+  const int heads = static_cast<int>(kOwnQueries ? p.kv_heads : p.heads);
   const int group = static_cast<int>(p.heads / p.kv_heads), own_head = static_cast<int>(blockIdx.y);
   const int first_head = kOwnQueries ? own_head / group : own_head * group;
   const int end_head = kOwnQueries ? first_head + 1 : first_head + group;
