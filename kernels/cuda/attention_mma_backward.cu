@@ -296,15 +296,11 @@ void mma_attention_backward_input(Stream& stream, const AttentionBackwardArgs& a
     };
     if (p.widest() <= 64) return run.template operator()<64, 64, 64>();
     if (p.widest() <= 128) return run.template operator()<128, 128, 64>();
-    const bool short_values = p.value_dim <= 128;
+    if (p.dim <= 192 && p.value_dim <= 128) return run.template operator()<192, 128, 64>();
     // Cards before 8.0 give a block 64 KiB of shared memory, and compute with float16 alone.
     if constexpr (std::is_same_v<T, Float16>) {
-      if (gpu_of(stream).version < 80) {
-        return short_values ? run.template operator()<192, 128, 32>()
-                            : run.template operator()<192, 192, 32>();
-      }
+      if (gpu_of(stream).version < 80) return run.template operator()<192, 192, 32>();
     }
-    if (p.dim <= 192 && short_values) return run.template operator()<192, 128, 64>();
     if (p.widest() <= 192) return run.template operator()<192, 192, 64>();
     run.template operator()<256, 256, 64>();
   });
