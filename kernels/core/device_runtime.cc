@@ -37,6 +37,7 @@ class CpuRuntime final : public DeviceRuntime {
     return frugal::make_stream(device, name);
   }
   DeviceInfo info(Device) const override { return {.name = "CPU"}; }
+  std::string id(Device) const override { return "CPU"; }
 };
 
 const CpuRuntime cpu_runtime;

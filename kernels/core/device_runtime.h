@@ -32,6 +32,9 @@ class DeviceRuntime {
   virtual void release_host(Device device, void* memory, std::size_t bytes) const = 0;
   virtual std::unique_ptr<Stream> make_stream(Device device, std::string_view name) const = 0;
   virtual DeviceInfo info(Device device) const = 0;
+  // The same in every process that sees the device, and no other's. Takes none of its memory, which
+  // info may.
+  virtual std::string id(Device device) const = 0;
 };
 
 // runtime must live until the program ends. Not thread-safe: call before ranks start.

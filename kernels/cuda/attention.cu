@@ -27,6 +27,8 @@ const char* mma_declines(int version, const Args& args, const Tensors&... tensor
     return "unaligned tensors";
   if (args.scale <= 0.0F) return "a scale that is not positive";
   if (args.sequence_length > std::numeric_limits<int>::max() / 2) return "a very long sequence";
+  // 64 rows are reached with 32 bits.
+  if (args.q_TNH.shape[1] > std::numeric_limits<int>::max() / (64 * 256)) return "very many heads";
   return nullptr;
 }
 
@@ -49,25 +51,45 @@ const char* never_declines(Stream&, const Args&) {
   return nullptr;
 }
 
+constexpr const char* kCudnn = "cuDNN";
 constexpr std::array<Implementation<AttentionForwardArgs>, 3> kForward{{
-    {"cuDNN", cudnn_forward_declines, cudnn_attention_forward},
+    {kCudnn, cudnn_forward_declines, cudnn_attention_forward},
     {"tensor cores", mma_forward_declines, mma_attention_forward},
     {"multiply-adds", never_declines, general_attention_forward},
 }};
 constexpr std::array<Implementation<AttentionBackwardArgs>, 3> kBackward{{
-    {"cuDNN", cudnn_backward_declines, cudnn_attention_backward_input},
+    {kCudnn, cudnn_backward_declines, cudnn_attention_backward_input},
     {"tensor cores", mma_backward_declines, mma_attention_backward_input},
     {"multiply-adds", never_declines, general_attention_backward_input},
 }};
 
 template <class Args>
-std::string text_of(const Args& args) {
-  const Shape& q = args.q_TNH.shape;
-  return concat(q[0], " tokens in sequences of ", args.sequence_length, ", heads ", q[1], "/",
-                args.k_TMH.shape[1], " dim ", q[2],
-                args.v_TMH.shape[2] == q[2] ? "" : concat("/", args.v_TMH.shape[2]),
-                args.document_start_T.data != nullptr ? " documents " : " ",
-                name_of(args.q_TNH.dtype));
+std::string text_of_problem(const Args& args) {
+  return text_of(planned_of(args));
+}
+
+// The problem's arguments, without memory. Fills in what both directions have.
+template <class Args>
+Args arguments_of(const PlannedAttention& a) {
+  Args args;
+  args.q_TNH = Tensor{nullptr, {a.tokens, a.heads, a.dim}, a.dtype, {}};
+  args.k_TMH = Tensor{nullptr, {a.tokens, a.kv_heads, a.dim}, a.dtype, {}};
+  args.v_TMH = Tensor{nullptr, {a.tokens, a.kv_heads, a.value_dim}, a.dtype, {}};
+  args.out_TNH = Tensor{nullptr, {a.tokens, a.heads, a.value_dim}, a.dtype, {}};
+  if (a.documents) args.document_start_T = Tensor{nullptr, {a.tokens}, DType::kI32, {}};
+  args.sequence_length = a.sequence_length;
+  args.scale = a.scale;
+  return args;
+}
+
+template <class Args>
+std::string first_to_take(std::span<const Implementation<Args>> implementations, Stream& stream,
+                          const PlannedAttention& attention) {
+  const auto args = arguments_of<Args>(attention);
+  for (const Implementation<Args>& one : implementations) {
+    if (one.declines(stream, args) == nullptr) return one.name;
+  }
+  return "none";
 }
 
 }  // namespace
@@ -80,14 +102,21 @@ std::span<const Implementation<AttentionBackwardArgs>> attention_backward_implem
   return kBackward;
 }
 
+std::string attention_implementation(Stream& stream, const PlannedAttention& attention) {
+  const std::string name = attention.backward
+                               ? first_to_take<AttentionBackwardArgs>(kBackward, stream, attention)
+                               : first_to_take<AttentionForwardArgs>(kForward, stream, attention);
+  return name == kCudnn ? concat(name, " ", cudnn_version()) : name;
+}
+
 void attention_forward(Stream& stream, const AttentionForwardArgs& args) {
   run_first<AttentionForwardArgs>("attention_forward", kForward, stream, args,
-                                  text_of<AttentionForwardArgs>);
+                                  text_of_problem<AttentionForwardArgs>);
 }
 
 void attention_backward_input(Stream& stream, const AttentionBackwardArgs& args) {
   run_first<AttentionBackwardArgs>("attention_backward_input", kBackward, stream, args,
-                                   text_of<AttentionBackwardArgs>);
+                                   text_of_problem<AttentionBackwardArgs>);
 }
 
 }  // namespace frugal::cu

@@ -33,7 +33,7 @@ struct MmaTile {
 template <class T>
 struct GlobalRows {
   T* at;
-  std::int64_t stride;  // elements
+  int stride;  // elements
   int count, dim;
 };
 

@@ -139,8 +139,8 @@ __global__ void __launch_bounds__(BackwardLayout<T, Sizes, kGradient>::kThreads,
   const std::int64_t sequence = blockIdx.x / blocks, begin = sequence * length;
   // What sees or is seen most goes first: the last queries, the first keys.
   const int first = (kOwnQueries ? blocks - 1 - block : block) * kRows;
-  const std::int64_t own_heads = kOwnQueries ? p.heads : p.kv_heads;
-  const std::int64_t heads = kOwnQueries ? p.kv_heads : p.heads;
+  const int own_heads = static_cast<int>(kOwnQueries ? p.heads : p.kv_heads);
+  const int heads = static_cast<int>(kOwnQueries ? p.kv_heads : p.heads);
   const int group = static_cast<int>(p.heads / p.kv_heads), own_head = static_cast<int>(blockIdx.y);
   const int first_head = kOwnQueries ? own_head / group : own_head * group;
   const int end_head = kOwnQueries ? first_head + 1 : first_head + group;
@@ -296,15 +296,11 @@ void mma_attention_backward_input(Stream& stream, const AttentionBackwardArgs& a
     };
     if (p.widest() <= 64) return run.template operator()<64, 64, 64>();
     if (p.widest() <= 128) return run.template operator()<128, 128, 64>();
-    const bool short_values = p.value_dim <= 128;
+    if (p.dim <= 192 && p.value_dim <= 128) return run.template operator()<192, 128, 64>();
     // Cards before 8.0 give a block 64 KiB of shared memory, and compute with float16 alone.
     if constexpr (std::is_same_v<T, Float16>) {
-      if (gpu_of(stream).version < 80) {
-        return short_values ? run.template operator()<192, 128, 32>()
-                            : run.template operator()<192, 192, 32>();
-      }
+      if (gpu_of(stream).version < 80) return run.template operator()<192, 192, 32>();
     }
-    if (p.dim <= 192 && short_values) return run.template operator()<192, 128, 64>();
     if (p.widest() <= 192) return run.template operator()<192, 192, 64>();
     run.template operator()<256, 256, 64>();
   });

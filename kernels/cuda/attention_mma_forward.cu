@@ -65,6 +65,7 @@ __global__ void __launch_bounds__(kThreads, kDim == 64 ? 3 : 1)
   const int own = static_cast<int>(threadIdx.x) / kWarp * kWarpRows;
   const int length = static_cast<int>(p.length), dim = static_cast<int>(p.dim);
   const int value_dim = static_cast<int>(p.value_dim);
+  const int heads = static_cast<int>(p.heads), kv_heads = static_cast<int>(p.kv_heads);
   const int tiles = (length + kQueries - 1) / kQueries;
   const std::int64_t sequence = blockIdx.x / tiles, begin = sequence * length;
   // The last see most keys: they go first.
@@ -74,12 +75,12 @@ __global__ void __launch_bounds__(kThreads, kDim == 64 ? 3 : 1)
   const MmaTile<T, kValueDim> values{keys.at + kKeys * kDim};
   const auto copy_keys = [&](int key) {
     copy_rows<kKeys, kThreads>(keys, GlobalRows<const T>{p.key_row(begin + key, kv_head),
-                                                         p.kv_heads * dim, length - key, dim});
+                                                         kv_heads * dim, length - key, dim});
     commit_copies();
   };
   const auto copy_values = [&](int key) {
     copy_rows<kKeys, kThreads>(
-        values, GlobalRows<const T>{p.value_row(begin + key, kv_head), p.kv_heads * value_dim,
+        values, GlobalRows<const T>{p.value_row(begin + key, kv_head), kv_heads * value_dim,
                                     length - key, value_dim});
     commit_copies();
   };
@@ -93,7 +94,7 @@ __global__ void __launch_bounds__(kThreads, kDim == 64 ? 3 : 1)
   const int from = static_cast<int>(p.first_visible(sequence, first)) / kKeys * kKeys;
   const int end = first + kQueries < length ? first + kQueries : length;
   copy_rows<kQueries, kThreads>(queries, GlobalRows<const T>{p.query_row(begin + first, head),
-                                                             p.heads * dim, length - first, dim});
+                                                             heads * dim, length - first, dim});
   copy_keys(from);
   float sums[kValueDim / 8][4] = {};
   RunningSoftmax softmax;
@@ -139,7 +140,7 @@ __global__ void __launch_bounds__(kThreads, kDim == 64 ? 3 : 1)
     p.lse[(begin + position) * p.heads + head] = softmax.largest[r] * p.scale + logf(total);
   }
   write_rows<kValueDim>(GlobalRows<T>{p.out + ((begin + first + own) * p.heads + head) * value_dim,
-                                      p.heads * value_dim, length - first - own, value_dim},
+                                      heads * value_dim, length - first - own, value_dim},
                         sums, reciprocal, queries, own);
 }
 

@@ -271,6 +271,10 @@ void cudnn_attention_backward_input(Stream& stream, const AttentionBackwardArgs&
   }
 }
 
+std::size_t cudnn_version() {
+  return fe::detail::get_backend_version();
+}
+
 std::string cudnn_lacks(const CudnnProblem& problem, const std::string& device, int capability) {
   if (!library_missing().empty()) return library_missing();
   try {

@@ -2,6 +2,7 @@
 // library.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -17,6 +18,9 @@ const char* cudnn_forward_declines(Stream& stream, const AttentionForwardArgs& a
 void cudnn_attention_forward(Stream& stream, const AttentionForwardArgs& args);
 const char* cudnn_backward_declines(Stream& stream, const AttentionBackwardArgs& args);
 void cudnn_attention_backward_input(Stream& stream, const AttentionBackwardArgs& args);
+
+// As the library says it, 91400 for 9.14.0. REQUIRES: it is there.
+std::size_t cudnn_version();
 
 // Attention as far as cuDNN's plan goes.
 struct CudnnProblem {

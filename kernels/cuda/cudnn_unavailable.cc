@@ -13,6 +13,10 @@ const char* cudnn_backward_declines(Stream&, const AttentionBackwardArgs&) {
   return "this build has no cuDNN";
 }
 
+std::size_t cudnn_version() {
+  return 0;
+}
+
 void cudnn_attention_backward_input(Stream&, const AttentionBackwardArgs&) {}
 
 std::string cudnn_lacks(const CudnnProblem&, const std::string&, int) {

@@ -219,19 +219,14 @@ __device__ __forceinline__ void store_sums(float* to, const float (&sum)[kSize])
   }
 }
 
-// A warp for each place in the order and each strip of columns; that of a row's first token adds
-// the dy of all its tokens. kAtOnce of them are on their way at a time, so a frequent token costs
-// each of its strips' warps a latency for as many.
+// Adds the dy of a row's tokens, which begin at place `first`, in their order. kAtOnce of them are
+// on their way at a time.
 constexpr int kAtOnce = 8;
 
 template <int kSize, class T>
-__global__ void embedding_backward_weight_kernel(Gradient<T> a) {
+__device__ __forceinline__ void add_tokens(const Gradient<T>& a, int first, unsigned row,
+                                           std::int64_t column) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int first = static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / kWarp;
-  if (first >= a.tokens) return;
-  const unsigned row = a.rows.of(a.sorted[first]);
-  if (row == a.rows.count || (first > 0 && a.rows.of(a.sorted[first - 1]) == row)) return;
-  const std::int64_t column = (static_cast<std::int64_t>(blockIdx.y) * kWarp + lane) * kSize;
   const bool inside = column < a.width;
   float* to = a.table + row * a.width + column;
   float sum[kSize] = {};
@@ -257,6 +252,27 @@ __global__ void embedding_backward_weight_kernel(Gradient<T> a) {
     }
   }
   if (inside) store_sums(to, sum);
+}
+
+// A warp for each 32 places in the order and each strip of columns: it serves the rows whose first
+// token stands there. A frequent token so occupies a warp for each strip.
+constexpr int kSumThreads = 128;
+
+template <int kSize, class T>
+__global__ void embedding_backward_weight_kernel(Gradient<T> a) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int place = static_cast<int>(blockIdx.x) * kSumThreads + static_cast<int>(threadIdx.x);
+  const std::int64_t column = (static_cast<std::int64_t>(blockIdx.y) * kWarp + lane) * kSize;
+  unsigned row = 0;
+  bool begins = false;
+  if (place < a.tokens) {
+    row = a.rows.of(a.sorted[place]);
+    begins = row < a.rows.count && (place == 0 || a.rows.of(a.sorted[place - 1]) != row);
+  }
+  for (unsigned left = __ballot_sync(kAllLanes, begins ? 1 : 0); left != 0; left &= left - 1) {
+    const int other = __ffs(static_cast<int>(left)) - 1;
+    add_tokens<kSize>(a, place - lane + other, __shfl_sync(kAllLanes, row, other), column);
+  }
 }
 
 }  // namespace
@@ -296,9 +312,9 @@ void embedding_backward_weight(Stream& stream, Tensor dtable, ConstTensor dy, Co
     const auto run = [&]<int kSize>() {
       constexpr std::int64_t kStrip = kWarp * kSize;
       launch(stream, "embedding_backward_weight",
-             {.blocks_x = (tokens + kWarps - 1) / kWarps,
+             {.blocks_x = (tokens + kSumThreads - 1) / kSumThreads,
               .blocks_y = (width + kStrip - 1) / kStrip,
-              .threads = kThreads},
+              .threads = kSumThreads},
              embedding_backward_weight_kernel<kSize, T>, a);
     };
     fits_packs<T>(width, a.dy, a.table) ? run.template operator()<kWhole<T>>()

@@ -12,6 +12,19 @@
 namespace frugal::cu {
 namespace {
 
+// "GPU-4ee45f2f-...", as nvidia-smi -L says.
+std::string text_of(const cudaUUID_t& uuid) {
+  std::string out = "GPU";
+  for (int i = 0; i < 16; ++i) {
+    constexpr const char* kDigits = "0123456789abcdef";
+    const auto byte = static_cast<unsigned char>(uuid.bytes[i]);
+    if (i == 0 || i == 4 || i == 6 || i == 8 || i == 10) out += '-';
+    out += kDigits[byte >> 4U];
+    out += kDigits[byte & 15U];
+  }
+  return out;
+}
+
 class CudaRuntime final : public DeviceRuntime {
  public:
   void* allocate(Device device, std::size_t bytes) const override {
@@ -61,6 +74,11 @@ class CudaRuntime final : public DeviceRuntime {
     DeviceInfo out{.name = properties.name, .capability = 10 * properties.major + properties.minor};
     check(cudaMemGetInfo(&out.free_bytes, &out.memory_bytes), "the memory of a GPU");
     return out;
+  }
+  std::string id(Device device) const override {
+    cudaDeviceProp properties{};
+    check(cudaGetDeviceProperties(&properties, device.index), "which GPU it is");
+    return text_of(properties.uuid);
   }
 };
 

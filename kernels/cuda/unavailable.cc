@@ -1,6 +1,6 @@
 // Chosen by CMake when the CUDA backend is not built.
+#include "kernels/ops/attention_choice.h"
 #include "kernels/ops/op_table.h"
-#include "kernels/ops/product.h"
 
 namespace frugal::cu {
 
@@ -16,6 +16,9 @@ int device_count() {
   return 0;
 }
 
+AlgorithmChoices attention_choices(Device, const std::set<PlannedAttention>&) {
+  return {};
+}
 void choose_algorithms(Device, const std::set<Product>&, AlgorithmChoices&) {}
 
 }  // namespace frugal::cu

@@ -1,6 +1,7 @@
 #include "kernels/ops/attention.h"
 
 #include "kernels/ops/argument_check.h"
+#include "kernels/ops/attention_choice.h"
 #include "kernels/ops/op_table.h"
 
 namespace frugal::ops {
@@ -37,6 +38,7 @@ void check_inputs(const ArgumentCheck& check, const Args& args) {
 void attention_forward(Stream& stream, const AttentionForwardArgs& args) {
   const ArgumentCheck check(stream, "attention_forward");
   check_inputs(check, args);
+  if (stream.planning()) collect(planned_of(args));
   op_table(stream).attention_forward(stream, args);
 }
 
@@ -48,6 +50,7 @@ void attention_backward_input(Stream& stream, const AttentionBackwardArgs& args)
   check.tensor("dk_TMH", args.dk_TMH, args.k_TMH.shape, {dtype});
   check.tensor("dv_TMH", args.dv_TMH, args.v_TMH.shape, {dtype});
   check.tensor("dout_TNH", args.dout_TNH, out_shape(args.q_TNH, args.v_TMH), {dtype});
+  if (stream.planning()) collect(planned_of(args));
   op_table(stream).attention_backward_input(stream, args);
 }
 

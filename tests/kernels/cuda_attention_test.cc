@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
+#include <set>
 #include <string>
 
 #include "kernels/cuda/attention.h"
@@ -221,6 +223,13 @@ TEST(CudaAttention, ListsSayWhyTheyDecline) {
   EXPECT_EQ(forward(80, DType::kF16, 264, 0, 1.0F), "a head dimension above 256");
   EXPECT_EQ(forward(80, DType::kF16, 64, 8, 1.0F), "unaligned tensors");
   EXPECT_EQ(forward(80, DType::kF16, 64, 0, 0.0F), "a scale that is not positive");
+  emulation::set_capability({80});
+  AttentionForwardArgs wide;
+  wide.q_TNH = Tensor{nullptr, {4, 1 << 20, 64}, DType::kF16, {}};
+  wide.v_TMH = Tensor{nullptr, {4, 1 << 20, 64}, DType::kF16, {}};
+  wide.sequence_length = 4;
+  EXPECT_STREQ(cu::attention_forward_implementations()[1].declines(*stream, wide),
+               "very many heads");
   emulation::set_capability({75});
   AttentionBackwardArgs args;
   args.q_TNH = Tensor{nullptr, {4, 2, 200}, DType::kF16, {}};
@@ -229,6 +238,46 @@ TEST(CudaAttention, ListsSayWhyTheyDecline) {
   emulation::set_capability({80});
   EXPECT_EQ(cu::attention_backward_implementations()[1].declines(*stream, args), nullptr);
   emulation::set_capability({});
+}
+
+// Known before there are tensors: by what a plan says of them.
+TEST(CudaAttention, ImplementationsAreKnownByThePlan) {
+  const auto stream = make_stream({}, "test");
+  std::set<PlannedAttention> attentions;
+  {
+    const AttentionCollector collector(attentions);
+    const auto plan = make_planning_stream({});
+    const auto heads = [](std::int64_t count, std::int64_t size) {
+      return Tensor{nullptr, {6, count, size}, DType::kF16, {}};
+    };
+    const Tensor lse{nullptr, {6, 2}, DType::kF32, {}};
+    ops::attention_forward(*plan, {.out_TNH = heads(2, 128),
+                                   .lse_TN = lse,
+                                   .q_TNH = heads(2, 200),
+                                   .k_TMH = heads(1, 200),
+                                   .v_TMH = heads(1, 128),
+                                   .sequence_length = 3});
+    ops::attention_backward_input(*plan, {.dq_TNH = heads(2, 200),
+                                          .dk_TMH = heads(1, 200),
+                                          .dv_TMH = heads(1, 128),
+                                          .dout_TNH = heads(2, 128),
+                                          .q_TNH = heads(2, 200),
+                                          .k_TMH = heads(1, 200),
+                                          .v_TMH = heads(1, 128),
+                                          .out_TNH = heads(2, 128),
+                                          .lse_TN = lse,
+                                          .document_start_T = Tensor{nullptr, {6}, DType::kI32, {}},
+                                          .sequence_length = 3});
+  }
+  emulation::set_capability({75});
+  std::map<std::string, std::string> found;
+  for (const PlannedAttention& one : attentions) {
+    found[text_of(one)] = cu::attention_implementation(*stream, one);
+  }
+  emulation::set_capability({});
+  const std::string problem = "f16, 6 tokens in sequences of 3, heads 2/1 dim 200/128";
+  EXPECT_EQ(found, (std::map<std::string, std::string>{
+                       {problem, kTensorCores}, {problem + ", documents, backward", kGeneral}}));
 }
 
 }  // namespace

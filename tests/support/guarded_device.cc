@@ -16,13 +16,15 @@
 #include "kernels/core/check.h"
 #include "kernels/core/device_runtime.h"
 #include "kernels/core/stream.h"
+#include "kernels/ops/attention_choice.h"
 #include "kernels/ops/op_table.h"
-#include "kernels/ops/product.h"
 
 namespace frugal {
 namespace {
 
 OpTable installed;
+int libraries = 1;
+thread_local std::vector<std::string> gpus{"GPU-guarded"};
 
 }  // namespace
 
@@ -34,13 +36,21 @@ std::string cu::missing() {
   return "";
 }
 int cu::device_count() {
-  return 1;
+  return static_cast<int>(gpus.size());
 }
 // Says who chose, so that a run that lost the choices shows it.
 void cu::choose_algorithms(Device, const std::set<Product>& products, AlgorithmChoices& choices) {
   for (const Product& product : products) {
-    choices.emplace(concat("guarded; ", text_of(product)), concat("choice ", choices.size()));
+    choices.emplace(concat("guarded; library ", libraries, "; ", text_of(product)),
+                    concat("choice ", choices.size()));
   }
+}
+AlgorithmChoices cu::attention_choices(Device, const std::set<PlannedAttention>& attentions) {
+  AlgorithmChoices out;
+  for (const PlannedAttention& attention : attentions) {
+    out.emplace(concat("guarded; attention; ", text_of(attention)), concat("library ", libraries));
+  }
+  return out;
 }
 
 namespace test {
@@ -245,6 +255,9 @@ class GuardedRuntime final : public DeviceRuntime {
     return std::make_unique<GuardedStream>(device);
   }
   DeviceInfo info(Device) const override { return own_info; }
+  std::string id(Device device) const override {
+    return gpus.at(static_cast<std::size_t>(device.index));
+  }
 };
 
 const GuardedRuntime runtime;
@@ -258,11 +271,21 @@ void install_guarded_device(const OpTable& table) {
               .memory_bytes = std::size_t{1} << 40U,
               .free_bytes = std::size_t{1} << 40U};
   graphs = {};
+  libraries = 1;
+  gpus = {"GPU-guarded"};
   register_device_runtime(kGuarded.type, &runtime);
 }
 
 void set_guarded_device_info(const DeviceInfo& info) {
   own_info = info;
+}
+
+void set_guarded_gpus(std::vector<std::string> ids) {
+  gpus = std::move(ids);
+}
+
+void set_guarded_libraries(int version) {
+  libraries = version;
 }
 
 GraphCount guarded_device_graphs() {

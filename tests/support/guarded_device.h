@@ -6,6 +6,9 @@
 // graphs. A stream's native handle is the stream. Linking it makes it the program's CUDA backend.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "kernels/core/device_runtime.h"
 #include "kernels/ops/op_table.h"
 
@@ -18,6 +21,12 @@ void install_guarded_device(const OpTable& table);
 
 // What it says of itself from now on.
 void set_guarded_device_info(const DeviceInfo& info);
+
+// The GPUs that the calling thread sees from now on, as if it were a process: their ids.
+void set_guarded_gpus(std::vector<std::string> ids);
+
+// The version of the libraries that it says it computes with from now on.
+void set_guarded_libraries(int version);
 
 // Graphs that were captured and replayed since the device was installed.
 struct GraphCount {

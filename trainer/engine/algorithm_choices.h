@@ -1,4 +1,4 @@
-// The algorithms of matrix products, chosen once for a run.
+// The algorithms of matrix products and attention, chosen once for a run.
 #pragma once
 
 #include <string>
@@ -11,9 +11,11 @@ namespace frugal {
 
 // Collective. Chooses by measurement for the products of this run's plan (kernels/ops/product.h),
 // but for those that `path` holds from an earlier start; all ranks on like GPUs choose alike, and
-// rank 0 writes what is new to the file. Call it before memory is taken: measuring needs some. Does
-// nothing on the CPU. Throws Error(kData) where the file cannot be read or written.
-void choose_algorithms_once(const Config& config, ProcessGroup& world, Device device,
-                            const std::string& path);
+// rank 0 writes what is new to the file, and what computes attention, which is not chosen but
+// found. Call it before memory is taken: measuring needs some. Does nothing on the CPU. Returns, on
+// rank 0, a sentence about what other libraries compute now than in an earlier start, or nothing.
+// Throws Error(kData) where the file cannot be read or written.
+std::string choose_algorithms_once(const Config& config, ProcessGroup& world, Device device,
+                                   const std::string& path);
 
 }  // namespace frugal

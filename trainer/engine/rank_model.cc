@@ -94,7 +94,9 @@ RankModel::RankModel(const Config& config, DeviceMesh& mesh, Device device,
 
 MemoryPlan RankModel::plan(const Config& config, int world_rank, Device device) {
   std::set<Product> products;
-  const ProductCollector collector(products);
+  std::set<PlannedAttention> attentions;
+  const ProductCollector product_collector(products);
+  const AttentionCollector attention_collector(attentions);
   DeviceMesh mesh(mesh_shape(config.parallelism), world_rank);
   RankModel model(config, mesh, device, std::nullopt, StreamMode::kInline);
   // One step on null tensors shows how much scratch the layers take.
@@ -114,7 +116,8 @@ MemoryPlan RankModel::plan(const Config& config, int world_rank, Device device) 
           .op_buffers = model.compute_->planned_memory() + groups.device,
           .host = model.memory_.host.used(),
           .rings = groups.host,
-          .products = std::move(products)};
+          .products = std::move(products),
+          .attentions = std::move(attentions)};
 }
 
 int RankModel::microbatches() const {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "comm/device_mesh.h"
-#include "kernels/ops/product.h"
+#include "kernels/ops/attention_choice.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/config/config.h"
 #include "trainer/engine/executor.h"
@@ -35,6 +35,7 @@ struct MemoryPlan {
   std::size_t host = 0;
   std::size_t rings = 0;       // of the groups of the mesh, there too
   std::set<Product> products;  // that its ops multiply
+  std::set<PlannedAttention> attentions;
   std::size_t total() const {  // on the device
     return weights + gradients + optimizer + activations + workspace + op_buffers;
   }

@@ -1,6 +1,8 @@
 #include "trainer/engine/rank_place.h"
 
 #include <map>
+#include <sstream>
+#include <utility>
 #include <vector>
 
 #include "fmt/format.h"
@@ -17,7 +19,41 @@ namespace {
 constexpr int kOldestCard = 75;     // Turing: T4, RTX 20xx
 constexpr int kFirstBf16Card = 80;  // Ampere
 
+struct SharedGpu {
+  std::string name;
+  std::vector<int> ranks;
+};
+
 }  // namespace
+
+bool sees_own_gpus(ProcessGroup& world, const Config& config, const RankPlace& place) {
+  if (config.device == "cpu" || place.process_ranks > 1) return false;
+  std::string own = host_name() + "\n";
+  for (int i = 0; cu::table() != nullptr && i < cu::device_count(); ++i) {
+    const Device gpu{DeviceType::kCuda, static_cast<std::int8_t>(i)};
+    own += device_runtime(gpu.type).id(gpu) + "\n";
+  }
+  // By host and GPU: how many processes see it.
+  std::map<std::string, int> seen;
+  const std::vector<std::string> texts = gather_texts(world, own);
+  const auto each_gpu = [](const std::string& text, const auto& fn) {
+    std::size_t begin = text.find('\n') + 1;
+    const std::string host = text.substr(0, begin);
+    for (std::size_t end = 0; (end = text.find('\n', begin)) != std::string::npos;
+         begin = end + 1) {
+      fn(host + text.substr(begin, end - begin));
+    }
+  };
+  for (const std::string& text : texts)
+    each_gpu(text, [&](const std::string& gpu) { ++seen[gpu]; });
+  std::string answers;
+  for (const std::string& text : texts) {
+    bool alone = true;
+    each_gpu(text, [&](const std::string& gpu) { alone = alone && seen[gpu] == 1; });
+    answers += alone ? '1' : '0';
+  }
+  return broadcast_text(world, answers)[static_cast<std::size_t>(world.rank())] == '1';
+}
 
 Device rank_device(const Config& config, const RankPlace& place) {
   if (config.device == "cpu") return {};
@@ -25,6 +61,7 @@ Device rank_device(const Config& config, const RankPlace& place) {
     if (config.device == "auto") return {};
     fail(ErrorKind::kPreflight, "device: cuda, but ", cu::missing(), "; set device: cpu");
   }
+  if (place.own_gpus) return {DeviceType::kCuda, 0};
   // Ranks that are threads share the GPUs; processes need one each.
   const int gpus = cu::device_count();
   const bool share = place.process_ranks > 1;
@@ -55,30 +92,35 @@ std::string gpu_map(ProcessGroup& world, Device device) {
   std::string own;
   if (!on_host(device)) {
     const DeviceInfo info = device_runtime(device.type).info(device);
-    own = fmt::format("{}\n{}\n{} {}", host_name(), device.index, info.name,
+    own = fmt::format("{}\n{}\n{}\n{} {}", host_name(), device.index,
+                      device_runtime(device.type).id(device), info.name,
                       bytes_text(info.memory_bytes));
   }
-  // By host, in the order of its first rank; by GPU there.
+  // By host, in the order of its first rank; there by GPU, as its processes number it and as it is.
   std::vector<std::string> hosts;
-  std::map<std::string, std::map<int, std::pair<std::string, std::vector<int>>>> gpus;
+  std::map<std::string, std::map<std::pair<int, std::string>, SharedGpu>> gpus;
   const std::vector<std::string> texts = gather_texts(world, own);
   for (int rank = 0; rank < std::ssize(texts); ++rank) {
-    const std::string& text = texts[static_cast<std::size_t>(rank)];
-    if (text.empty()) continue;
-    const std::size_t first = text.find('\n'), second = text.find('\n', first + 1);
-    const std::string host = text.substr(0, first);
+    std::istringstream lines(texts[static_cast<std::size_t>(rank)]);
+    std::string host, index, id;
+    if (!std::getline(lines, host)) continue;
+    std::getline(lines, index);
+    std::getline(lines, id);
     if (!gpus.contains(host)) hosts.push_back(host);
-    auto& gpu = gpus[host][std::stoi(text.substr(first + 1, second - first - 1))];
-    gpu.first = text.substr(second + 1);
-    gpu.second.push_back(rank);
+    SharedGpu& gpu = gpus[host][{std::stoi(index), id}];
+    std::getline(lines, gpu.name);
+    gpu.ranks.push_back(rank);
   }
   std::string out;
   for (const std::string& host : hosts) {
+    std::map<int, int> same_index;
+    for (const auto& [which, gpu] : gpus[host]) ++same_index[which.first];
     std::vector<std::string> parts;
-    for (const auto& [index, gpu] : gpus[host]) {
-      parts.push_back(fmt::format("GPU {} ({}): {} {}", index, gpu.first,
-                                  gpu.second.size() == 1 ? "rank" : "ranks",
-                                  fmt::join(gpu.second, ", ")));
+    for (const auto& [which, gpu] : gpus[host]) {
+      const auto& [index, id] = which;
+      parts.push_back(fmt::format(
+          "GPU {} ({}{}): {} {}", index, gpu.name, same_index[index] > 1 ? ", " + id : "",
+          gpu.ranks.size() == 1 ? "rank" : "ranks", fmt::join(gpu.ranks, ", ")));
     }
     out += fmt::format("{}{}: {}", out.empty() ? "" : "\n", host, fmt::join(parts, "; "));
   }

@@ -38,13 +38,15 @@ Config prepare_plan(Config config, int world_size) {
 }
 
 TrainingEnd train(const TrainingRun& run, std::unique_ptr<ProcessGroup> world,
-                  const RankPlace& place, const FailureHandler& failed) {
+                  const RankPlace& start_place, const FailureHandler& failed) {
   const Config& config = run.config;
   const int rank = world->rank();
   set_compute_threads(
-      config.train.threads.value_or(std::max(1, available_cores() / place.ranks_on_cores)));
+      config.train.threads.value_or(std::max(1, available_cores() / start_place.ranks_on_cores)));
   require_same_facts(*world, {{"config", dump_config(config)}},
                      "start every rank with the same file and overrides");
+  RankPlace place = start_place;
+  place.own_gpus = sees_own_gpus(*world, config, place);
   const Device device = rank_device(config, place);
   const std::string why = unable(config, device);
   if (!why.empty()) fail(ErrorKind::kPreflight, why);

@@ -71,7 +71,9 @@ TrainLoop::TrainLoop(const TrainingRun& run, DeviceMesh& mesh, const RankPlace& 
   if (const std::string map = gpu_map(mesh_.world(), device_); !map.empty()) say(map);
   if (!transport.empty()) say(transport);
   measure_peak();
-  choose_algorithms_once(config_, mesh_.world(), device_, folder_.path() + "/algorithms.txt");
+  const std::string others =
+      choose_algorithms_once(config_, mesh_.world(), device_, folder_.path() + "/algorithms.txt");
+  if (!others.empty()) say(others);
   model_ = std::make_unique<RankModel>(config_, mesh_, device_);
   resume();
   folder_.publish(config_);

@@ -150,6 +150,47 @@ TEST_F(DeviceMemory, ProcessesNeedAGpuEachAndThreadsShareThem) {
   }
 }
 
+// As a launcher may show GPUs to the processes of a host: which of them, to each.
+void expect_gpus(const std::vector<std::vector<std::string>>& shown,
+                 const std::vector<int>& expected, const std::string& map) {
+  const auto ranks = static_cast<int>(shown.size());
+  Config config;
+  config.device = "cuda";
+  run_ranks_as_threads(ranks, [&](std::unique_ptr<ProcessGroup> world) {
+    const auto rank = static_cast<std::size_t>(world->rank());
+    set_guarded_gpus(shown[rank]);
+    RankPlace place{.local_rank = world->rank(), .local_size = ranks};
+    place.own_gpus = sees_own_gpus(*world, config, place);
+    int index = -1;  // refused
+    try {
+      index = rank_device(config, place).index;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kPreflight);
+    }
+    EXPECT_EQ(index, expected[rank]) << "rank " << rank;
+    const Device device{index < 0 ? DeviceType::kCpu : DeviceType::kCuda,
+                        static_cast<std::int8_t>(std::max(index, 0))};
+    const std::string text = gpu_map(*world, device);
+    if (rank == 0) {
+      EXPECT_EQ(text, map.empty() ? "" : host_name() + ": " + map);
+    }
+  });
+}
+
+TEST_F(DeviceMemory, ProcessesMaySeeAGpuEach) {
+  set_guarded_device_info({.name = "Card", .memory_bytes = std::size_t{24} << 30});
+  expect_gpus({{"A"}, {"B"}, {"C"}}, {0, 0, 0},
+              "GPU 0 (Card 24.0 GiB, A): rank 0; GPU 0 (Card 24.0 GiB, B): rank 1; "
+              "GPU 0 (Card 24.0 GiB, C): rank 2");
+  expect_gpus({{"A", "B"}, {"C", "D"}}, {0, 0},
+              "GPU 0 (Card 24.0 GiB, A): rank 0; GPU 0 (Card 24.0 GiB, C): rank 1");
+  expect_gpus({{"A", "B"}, {"A", "B"}}, {0, 1},
+              "GPU 0 (Card 24.0 GiB): rank 0; GPU 1 (Card 24.0 GiB): rank 1");
+  // Two of the same, which no more than one process may use.
+  expect_gpus({{"A"}, {"A"}}, {-1, -1}, "");
+  expect_gpus({{"A"}, {"B"}, {"B"}}, {0, -1, -1}, "GPU 0 (Card 24.0 GiB): rank 0");
+}
+
 std::string why_unable(const std::string& precision, int capability) {
   set_guarded_device_info({.name = "Card", .capability = capability});
   Config config;
@@ -221,9 +262,15 @@ TEST_F(DeviceMemory, KeepsTheAlgorithmsOfProducts) {
   const Config config = with_layout(tiny_config("llama", "bf16"), {.pipeline = 2});
   const std::string path =
       testing::TempDir() + "frugal_algorithms_" + std::to_string(getpid()) + ".txt";
+  std::string said;
   const auto choose = [&] {
     run_ranks_as_threads(2, [&](std::unique_ptr<ProcessGroup> world) {
-      choose_algorithms_once(config, *world, kGuarded, path);
+      const std::string text = choose_algorithms_once(config, *world, kGuarded, path);
+      if (world->rank() == 0) {
+        said = text;
+      } else {
+        EXPECT_EQ(text, "");
+      }
     });
     std::ifstream file(path);
     std::vector<std::string> lines;
@@ -232,8 +279,17 @@ TEST_F(DeviceMemory, KeepsTheAlgorithmsOfProducts) {
   };
   const std::vector<std::string> chosen = choose();
   ASSERT_GT(chosen.size(), 8U);
-  for (const std::string& line : chosen) EXPECT_EQ(line.rfind("guarded; bf16 -> ", 0), 0U) << line;
+  std::size_t attentions = 0;
+  for (const std::string& line : chosen) {
+    const bool attention = line.rfind("guarded; attention; bf16, ", 0) == 0;
+    attentions += attention ? 1 : 0;
+    EXPECT_EQ(line.ends_with("\tlibrary 1"), attention) << line;
+    EXPECT_TRUE(attention || line.rfind("guarded; library 1; bf16 -> ", 0) == 0) << line;
+  }
+  EXPECT_EQ(attentions, 2U);  // forward and backward
+  EXPECT_EQ(said, "");
   EXPECT_EQ(choose(), chosen);
+  EXPECT_EQ(said, "");
   // What is written holds, and what is missing is chosen anew.
   std::vector<std::string> edited = chosen;
   edited[2] = edited[2].substr(0, edited[2].find('\t')) + "\tby hand";
@@ -241,6 +297,14 @@ TEST_F(DeviceMemory, KeepsTheAlgorithmsOfProducts) {
   const std::vector<std::string> again = choose();
   EXPECT_EQ(again[2], edited[2]);
   EXPECT_EQ(again.size(), chosen.size());
+  // Other libraries than the run began with are said, once.
+  set_guarded_libraries(2);
+  choose();
+  EXPECT_EQ(said,
+            "attention by library 2 instead of library 1, products by library 2 instead of library "
+            "1: from here on the bits are others than this run began with");
+  choose();
+  EXPECT_EQ(said, "");
   std::filesystem::remove(path);
   choose_algorithms_once(config, *make_lone_world()->group(), {}, path);
   EXPECT_FALSE(std::filesystem::exists(path));
