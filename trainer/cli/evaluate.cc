@@ -34,20 +34,22 @@ int run_evaluate(const EvaluateOptions& options, World& world) {
     questions = read_questions(options.questions);
   }
   const InferenceLimits limits{.sequences = 1, .positions = window, .new_tokens = window};
-  run_inference(options.inference, world, job, limits, [&](InferenceModel& model, bool first) {
-    if (questions.empty()) {
-      const TextScore score = score_text(model, job.tokenizer, text, window);
-      if (!first) return;
-      fmt::print("{}: {} tokens, perplexity {:.3f}, {:.4f} bits per byte\n", options.text,
-                 score.tokens, score.perplexity(), score.bits_per_byte());
-      return;
-    }
-    const ChoiceScore score = score_choices(model, job.tokenizer, questions);
-    if (!first) return;
-    fmt::print("{}: {} questions, {:.1f} % right, {:.1f} % by likelihood per byte\n",
-               options.questions, score.questions, percent(score.right, score.questions),
-               percent(score.right_normalised, score.questions));
-  });
+  run_inference(
+      options.inference, world, job, limits, [&](InferenceModel& model, ProcessGroup& ranks) {
+        const bool first = ranks.rank() == 0;
+        if (questions.empty()) {
+          const TextScore score = score_text(model, job.tokenizer, text, window);
+          if (!first) return;
+          fmt::print("{}: {} tokens, perplexity {:.3f}, {:.4f} bits per byte\n", options.text,
+                     score.tokens, score.perplexity(), score.bits_per_byte());
+          return;
+        }
+        const ChoiceScore score = score_choices(model, job.tokenizer, questions);
+        if (!first) return;
+        fmt::print("{}: {} questions, {:.1f} % right, {:.1f} % by likelihood per byte\n",
+                   options.questions, score.questions, percent(score.right, score.questions),
+                   percent(score.right_normalised, score.questions));
+      });
   return 0;
 }
 

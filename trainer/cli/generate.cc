@@ -5,8 +5,10 @@
 #include <memory>
 
 #include "fmt/format.h"
+#include "trainer/cli/chat.h"
 #include "trainer/cli/commands.h"
 #include "trainer/cli/inference_job.h"
+#include "trainer/cli/streamed_text.h"
 #include "trainer/metrics/printable_text.h"
 
 namespace frugal::cli {
@@ -14,13 +16,15 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kMostSequences = 16;  // at once: more prompts take turns
+constexpr int kMostSequences = 16;    // at once: more prompts take turns
+constexpr int kChatPositions = 8192;  // of a conversation, where the model has as many
 
 struct GenerateOptions {
   InferenceOptions inference;
   std::vector<std::string> prompts;
   SamplingOptions sampling;
   bool chat = false;
+  std::string chat_format, system;
 };
 
 // How long what took, for a line on standard error.
@@ -43,36 +47,6 @@ class Stopwatch {
  private:
   Clock::time_point begin_ = Clock::now(), first_;
   int tokens_ = 0;
-};
-
-// Prints a text as its tokens come, whole characters at a time.
-class StreamedText {
- public:
-  explicit StreamedText(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
-  void add(std::int32_t token) {
-    bytes_ += tokenizer_.bytes_of(token);
-    // Up to the first byte of a character that is not whole yet.
-    std::size_t end = bytes_.size();
-    for (std::size_t back = 1; back <= std::min<std::size_t>(3, bytes_.size()); ++back) {
-      const auto byte = static_cast<unsigned char>(bytes_[bytes_.size() - back]);
-      if ((byte & 0xC0U) == 0x80U) continue;  // inside a character
-      const std::size_t length = byte >= 0xF0U ? 4 : byte >= 0xE0U ? 3 : byte >= 0xC0U ? 2 : 1;
-      if (length > back) end = bytes_.size() - back;
-      break;
-    }
-    print(end);
-  }
-  void finish() { print(bytes_.size()); }
-
- private:
-  void print(std::size_t end) {
-    fmt::print("{}", printable_text(std::string_view(bytes_).substr(0, end)));
-    std::fflush(stdout);
-    bytes_.erase(0, end);
-  }
-
-  const Tokenizer& tokenizer_;
-  std::string bytes_;
 };
 
 std::vector<std::int32_t> tokens_of(const Tokenizer& tokenizer, const std::string& text) {
@@ -110,8 +84,27 @@ void continue_prompts(const GenerateOptions& options, const Tokenizer& tokenizer
   watch.report(prompt_tokens);
 }
 
+int run_chat(const GenerateOptions& options, World& world, const InferenceJob& job) {
+  const int positions = std::min(kChatPositions, job.source.config.model.max_position_embeddings);
+  const ChatOptions chat_options{
+      .format = options.chat_format, .system = options.system, .sampling = options.sampling};
+  ChatFormat::of(job.tokenizer, options.chat_format);  // where there is none, say so at once
+  run_inference(options.inference, world, job,
+                {.sequences = 1, .positions = positions, .new_tokens = positions},
+                [&](InferenceModel& model, ProcessGroup& ranks) {
+                  chat(model, job.tokenizer, chat_options, ranks);
+                });
+  return 0;
+}
+
 int run_generate(GenerateOptions options, World& world) {
+  if (options.chat && !options.prompts.empty()) {
+    fail(ErrorKind::kUsage,
+         "generate: --chat reads what is said from standard input; leave out "
+         "--prompt, or say the beginning with --system");
+  }
   const InferenceJob job = open_job(options.inference, world);
+  if (options.chat) return run_chat(options, world, job);
   if (options.prompts.empty()) options.prompts.emplace_back();
   options.sampling.stop_tokens = job.tokenizer.stop_tokens();
   std::vector<Prompt> prompts;
@@ -129,9 +122,10 @@ int run_generate(GenerateOptions options, World& world) {
       .sequences = std::min(kMostSequences, static_cast<int>(prompts.size())),
       .positions = positions(room),
       .new_tokens = positions(longest)};
-  run_inference(options.inference, world, job, limits, [&](InferenceModel& model, bool first) {
-    continue_prompts(options, job.tokenizer, prompts, model, first);
-  });
+  run_inference(options.inference, world, job, limits,
+                [&](InferenceModel& model, ProcessGroup& ranks) {
+                  continue_prompts(options, job.tokenizer, prompts, model, ranks.rank() == 0);
+                });
   return 0;
 }
 
@@ -144,6 +138,10 @@ void add_generate(CLI::App& app, Run& run) {
   command->add_option("--prompt", o->prompts, "a text to continue; several times for several")
       ->take_all()
       ->expected(1);
+  command->add_flag("--chat", o->chat, "a conversation: what you say is read line by line");
+  command->add_option("--system", o->system, "with --chat: what the conversation begins with");
+  command->add_option("--chat-format", o->chat_format,
+                      "chatml, llama3, deepseek-v2, deepseek-v3; default: the tokenizer's");
   command->add_option("--max-new-tokens", o->sampling.max_new_tokens)
       ->check(CLI::Range(1, 1 << 20));
   command->add_option("--temperature", o->sampling.temperature, "0: the most likely token")

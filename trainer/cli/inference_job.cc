@@ -27,13 +27,12 @@ void run_rank(const InferenceJob& job, std::unique_ptr<ProcessGroup> world, cons
   const Device device = rank_device(config, place);
   const std::string why = unable(config, device);
   if (!why.empty()) fail(ErrorKind::kPreflight, why);
-  const bool first = world->rank() == 0;
   const ParallelismConfig& p = config.parallelism;
   DeviceMesh mesh(make_device_world(std::move(world), device).group,
                   {.pipeline = p.pipeline, .data = p.data.value(), .tensor = p.tensor});
   InferenceRank rank(config, mesh, device, limits);
   rank.load(job.source.weights);
-  work(rank.model(), first);
+  work(rank.model(), mesh.world());
   mesh.world().host_barrier();  // nobody leaves while another waits for it
 }
 

@@ -29,9 +29,9 @@ struct InferenceJob {
 // tokenizer.
 InferenceJob open_job(const InferenceOptions& options, const World& world);
 
-// Runs work on every rank, with a loaded model within the limits; first: whether this rank is the
-// one that speaks. Under mpirun its processes are the ranks, else threads.
-using InferenceWork = std::function<void(InferenceModel& model, bool first)>;
+// Runs work on every rank, with a loaded model within the limits. Under mpirun its processes are
+// the ranks, else threads.
+using InferenceWork = std::function<void(InferenceModel& model, ProcessGroup& world)>;
 void run_inference(const InferenceOptions& options, World& world, const InferenceJob& job,
                    const InferenceLimits& limits, const InferenceWork& work);
 

@@ -43,7 +43,8 @@ struct CodecOptions {
 
 std::shared_ptr<CodecOptions> add_codec_options(CLI::App& command, const char* what) {
   auto o = std::make_shared<CodecOptions>();
-  command.add_option("--tokenizer", o->tokenizer, "folder with tokenizer.json, or a GGUF file")->required();
+  command.add_option("--tokenizer", o->tokenizer, "folder with tokenizer.json, or a GGUF file")
+      ->required();
   command.add_option("--input", o->input, what);
   return o;
 }

@@ -2,6 +2,7 @@
 
 #include "kernels/core/check.h"
 #include "nlohmann/json.hpp"
+#include "trainer/data/chat_samples.h"
 #include "trainer/data/files.h"
 
 namespace frugal {
@@ -44,12 +45,9 @@ Question question_of(const json& line, const std::string& where) {
 std::vector<Question> read_questions(const std::string& path) {
   const MappedFile file(path);
   std::vector<Question> out;
-  std::string_view rest = file.text();
-  for (std::int64_t number = 1; !rest.empty(); ++number) {
-    const std::string_view line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    out.push_back(question_of(json::parse(line, nullptr, false), concat(path, ":", number)));
+  SampleLines lines(file.text(), path);
+  for (std::string_view line; lines.next(line);) {
+    out.push_back(question_of(json::parse(line, nullptr, false), lines.place()));
   }
   if (out.empty()) fail(ErrorKind::kData, path, ": holds no questions");
   return out;
