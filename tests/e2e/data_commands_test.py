@@ -1,8 +1,11 @@
 """frugal tokenizer and frugal data: text to ids and back, shards, and input that is not there."""
 
+import json
 import os
 
-from support import DATA, TestCase, main
+from support import DATA, SOURCE, TestCase, main
+
+GOLDEN = SOURCE / "tests/golden/tokenizer"
 
 
 class TokenizerCommands(TestCase):
@@ -34,6 +37,15 @@ class TokenizerCommands(TestCase):
                                             "--threads", threads, "--output", self.dir / str(threads)))
             self.assertEqual((DATA / "tokenizer/tokenizer.json").read_bytes(),
                              (self.dir / str(threads) / "tokenizer.json").read_bytes())
+
+    def test_tokenizers_of_other_families(self):
+        for family in ("gpt2", "llama3", "qwen2", "deepseek_v3", "deepseek_coder", "smollm2"):
+            case = json.loads((GOLDEN / family / "cases.json").read_text())[6]
+            result = self.frugal("tokenizer", "encode", "--tokenizer", GOLDEN / family, stdin=case["text"])
+            self.assert_code(0, result)
+            self.assertEqual(case["ids"], [int(word) for word in result.text.split()])
+            back = self.frugal("tokenizer", "decode", "--tokenizer", GOLDEN / family, stdin=result.text)
+            self.assertEqual(case["text"], back.text)
 
     def test_bad_input(self):
         self.assert_fails(self.frugal("tokenizer", "train", "--input", "none.txt", "--output", self.dir), 4, "none.txt",
@@ -86,6 +98,68 @@ class DataCommands(TestCase):
         self.assert_fails(self.frugal("data", "inspect", self.dir), 4, "no token shards here")
         self.assert_code(0, self.build("--input", "corpus.txt"))
         self.assert_fails(self.build("--input", "corpus.txt"), 2, "already there: remove it or choose another --output")
+
+
+class ChatCommands(TestCase):
+    def samples(self, *extra):
+        turns = lambda *texts: json.dumps({"messages": [
+            {"role": role, "content": text} for role, text in zip(("user", "assistant") * 2, texts)]})
+        lines = [turns(f"count {i}", f"{i} and {i + 1}", "more", "no") for i in range(40)]
+        path = self.dir / "samples.jsonl"
+        path.write_text("".join(f"{line}\n" for line in [*lines, *extra]))
+        return path
+
+    def build(self, *arguments, format="chat", length=64):
+        return self.frugal("data", "build", "--format", format, "--tokenizer", GOLDEN / "smollm2", "--output", self.dir / "out",
+                           "--sequence-length", length, *arguments)
+
+    def test_build_inspect_and_train(self):
+        long = json.dumps({"messages": [{"role": "assistant", "content": "#" * 200}]})
+        result = self.build("--input", self.samples(long), "--validation-fraction", "0.2")
+        self.assert_code(0, result)
+        self.assert_says(result, "40 samples as chatml", "1 samples left out: longer than 64 tokens")
+        shards = self.dir / "out/train"
+        self.assert_says(self.frugal("data", "inspect", shards, "--verify"), "packed for  data.sequence_length: 64",
+                         "documents   33", "every checksum holds")
+        result = self.frugal("data", "inspect", shards, "--sample", "0", "--tokenizer", GOLDEN / "smollm2")
+        self.assertEqual("<|im_start|>user\ncount 0<|im_end|>\n<|im_start|>assistant\n[0 and 1<|im_end|>]\n"
+                         "<|im_start|>user\nmore<|im_end|>\n<|im_start|>assistant\n[no<|im_end|>]\n\n", result.text)
+        own = (f"data.train=[{{path: {shards}}}]", f"data.validation=[{{path: {self.dir}/out/validation}}]",
+               f"tokenizer.path={GOLDEN}/smollm2", "data.sequence_length=64", "train.steps=4", "eval.batches=1",
+               "batch.global_batch_size=4")
+        self.assert_code(0, self.train(*own, "data.document_mask=true"))
+        losses = [json.loads(line)["loss"] for line in (self.dir / "run/metrics.jsonl").read_text().splitlines()
+                  if "loss" in json.loads(line)]
+        self.assertTrue(losses and all(0 < loss < 10 for loss in losses), losses)
+        self.assert_fails(self.train(*own, "run.name=b"), 4, "set data.document_mask to true")
+        self.assert_fails(self.train(*own, "run.name=c", "data.document_mask=true", "data.sequence_length=32"), 4,
+                          "packed for sequences of 64 tokens")
+
+    def test_instructions(self):
+        path = self.dir / "ask.jsonl"
+        path.write_text("".join(json.dumps({"instruction": f"Say {i}", "input": "now", "output": f"{i}"}) + "\n" for i in range(9)))
+        self.assert_code(0, self.build("--input", path, format="instruction"))
+        result = self.frugal("data", "inspect", self.dir / "out/validation", "--sample", "0", "--tokenizer", GOLDEN / "smollm2")
+        self.assertIn("user\nSay 8\n\nnow<|im_end|>\n<|im_start|>assistant\n[8<|im_end|>]", result.text)
+
+    def test_bad_input(self):
+        self.assert_fails(self.build("--input", self.samples("{oops")), 4, "samples.jsonl:41: not a JSON object")
+        self.assertFalse((self.dir / "out/train").exists())
+        path = self.samples()
+        self.assert_fails(self.build("--input", path, format="instruction"), 4, 'samples.jsonl:1: "instruction" is missing')
+        self.assert_fails(self.build("--input", path, length=4), 4, "no sample for training fits", "larger --sequence-length")
+        self.assert_fails(self.build("--input", path, "--chat-format", "llama3"), 4, "no token <|begin_of_text|>")
+        self.assert_fails(self.build("--input", path, "--chat-format", "x"), 2, "choose one of chatml")
+        self.assert_fails(self.frugal("data", "build", "--format", "chat", "--input", path, "--tokenizer", GOLDEN / "smollm2",
+                                      "--output", self.dir / "out"), 2, "needs --sequence-length")
+        self.assert_fails(self.build("--input", path, format="text"), 2, "belong to --format chat and instruction")
+        self.assert_code(0, self.build("--input", path))
+        shards = self.dir / "out/train"
+        self.assert_fails(self.frugal("data", "inspect", shards, "--sample", "0"), 2, "--sample needs --tokenizer")
+        self.assert_fails(self.frugal("data", "inspect", shards, "--sample", "99", "--tokenizer", GOLDEN / "smollm2"), 2,
+                          "--sample is 99, but", "has 38 documents")
+        self.assert_fails(self.frugal("data", "inspect", shards, "--sample", "0", "--tokenizer", "tokenizer"), 4,
+                          "made with another tokenizer")
 
 
 if __name__ == "__main__":

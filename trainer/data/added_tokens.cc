@@ -22,9 +22,10 @@ const AddedToken* AddedTokenFinder::longest_at(std::string_view text) const {
     const auto byte_at = [&](const AddedToken* token) {
       return i < token->content.size() ? static_cast<std::uint8_t>(token->content[i]) : -1;
     };
-    const auto next =
-        std::ranges::equal_range(agree, int{static_cast<std::uint8_t>(text[i])}, {}, byte_at);
-    agree = {next.begin(), next.end()};
+    const int byte = static_cast<std::uint8_t>(text[i]);
+    const auto first = std::ranges::lower_bound(agree, byte, {}, byte_at);
+    const auto last = std::ranges::upper_bound(first, agree.end(), byte, {}, byte_at);
+    agree = {first, last};
     if (!agree.empty() && agree.front()->content.size() == i + 1) longest = agree.front();
   }
   return longest;

@@ -111,6 +111,33 @@ TEST(SampleLines, AreCountedAndLimited) {
   }
 }
 
+// Each sample's text, and behind a bar what is learned of it. Adds to learned_tokens.
+std::vector<std::string> texts_of(const TokenShards& shards, int length,
+                                  std::int64_t& learned_tokens) {
+  const Tokenizer tokenizer = Tokenizer::load(golden_dir() + "/qwen2");
+  std::vector<std::string> found;
+  for (std::int64_t i = 0; i < shards.documents(); ++i) {
+    const auto [begin, end] = shards.document(i);
+    std::vector<std::int32_t> ids(end - begin);
+    std::vector<bool> learned(ids.size());
+    shards.read(begin, ids);
+    shards.read_learned(begin, learned);
+    while (ids.back() == tokenizer.end_of_text()) {
+      EXPECT_FALSE(learned.back());
+      ids.pop_back();
+      learned.pop_back();
+    }
+    EXPECT_EQ(begin / length, (begin + std::ssize(ids) - 1) / length) << "crosses sequences";
+    std::vector<std::int32_t> answer;
+    for (std::size_t t = 0; t < ids.size(); ++t) {
+      if (learned[t]) answer.push_back(ids[t]);
+    }
+    learned_tokens += std::ssize(answer);
+    found.push_back(tokenizer.decode(ids) + "|" + tokenizer.decode(answer));
+  }
+  return found;
+}
+
 // Every sample is found once, whole, inside one sequence, with its answer as the only targets.
 TEST(ChatShards, PackWholeSamples) {
   const ScratchDir dir;
@@ -129,29 +156,10 @@ TEST(ChatShards, PackWholeSamples) {
   EXPECT_EQ(shards.packed_length(), kLength);
   EXPECT_EQ(shards.tokens(), report.sequences * kLength + 1);
   ASSERT_EQ(shards.documents(), 300);
-  const Tokenizer tokenizer = Tokenizer::load(golden_dir() + "/qwen2");
-  std::vector<std::string> found, expected;
   std::int64_t learned_tokens = 0;
-  for (std::int64_t i = 0; i < 300; ++i) {
-    const auto [begin, end] = shards.document(i);
-    std::vector<std::int32_t> ids(end - begin);
-    std::vector<bool> learned(ids.size());
-    shards.read(begin, ids);
-    shards.read_learned(begin, learned);
-    while (ids.back() == tokenizer.end_of_text()) {
-      EXPECT_FALSE(learned.back());
-      ids.pop_back();
-      learned.pop_back();
-    }
-    EXPECT_EQ(begin / kLength, (begin + std::ssize(ids) - 1) / kLength) << "crosses sequences";
-    std::vector<std::int32_t> answer;
-    for (std::size_t t = 0; t < ids.size(); ++t) {
-      if (learned[t]) answer.push_back(ids[t]);
-    }
-    learned_tokens += std::ssize(answer);
-    found.push_back(tokenizer.decode(ids) + "|" + tokenizer.decode(answer));
-  }
+  std::vector<std::string> found = texts_of(shards, kLength, learned_tokens);
   EXPECT_EQ(learned_tokens, report.learned);
+  std::vector<std::string> expected;
   SampleLines lines(text, "");
   for (std::string_view line; lines.next(line);) {
     const auto messages = read_sample(line, SampleKind::kChat);
