@@ -204,6 +204,9 @@ TEST(Export, WhatExistsIsNotOverwritten) {
               ErrorKind::kUsage);
   EXPECT_NE(said.find("exists and is not overwritten"), std::string::npos);
   EXPECT_EQ(read_bytes(file), "mine");
+  FaultyFiles files;  // said before anything is written
+  said_by([&] { export_checkpoint(reader, {.output = file, .files = &files}); }, ErrorKind::kUsage);
+  EXPECT_EQ(files.operations(), 0);
   const std::string folder = fresh_root();
   fs::create_directories(folder);
   EXPECT_NE(

@@ -75,12 +75,17 @@ TEST(Export, TokenizersOfGgufsWithTheWordsOfLlama3) {
 TEST(Export, TokenizersThatGgufsCannotHave) {
   json unknown = llama3_tokenizer();
   unknown["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = ".";
+  json split_twice = llama3_tokenizer(), not_split = json::parse(kTokenizer);
+  split_twice["pre_tokenizer"]["pretokenizers"][1]["use_regex"] = true;
+  not_split["pre_tokenizer"]["use_regex"] = false;
   json wide = json::parse(kTokenizer);
   wide["model"]["vocab"]["c"] = 131;
   json other_model = json::parse(kTokenizer);
   other_model["model"]["type"] = "Unigram";
   for (const auto& [text, why] :
        {std::pair{unknown.dump(), "its pre_tokenizer has no name in GGUF"},
+        {split_twice.dump(), "its pre_tokenizer has no name in GGUF"},
+        {not_split.dump(), "its pre_tokenizer has no name in GGUF"},
         {wide.dump(), "the id 131 is none of the model's 131"},
         {other_model.dump(), "not a byte-level BPE"},
         {std::string("{}"), "not a byte-level BPE"},
