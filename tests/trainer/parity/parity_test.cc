@@ -39,7 +39,9 @@ struct Outcome {
   std::vector<double> losses;
   double own_loss = 0;  // by InferenceModel::loss, of the first sequence
   double first_norm = 0;
-  Values logits, step_logits;  // of the first sequence: prefix by prefix, and token by token
+  // Of the first sequence: prefix by prefix, token by token, and the last one's after the rest was
+  // fed in two parts.
+  Values logits, step_logits, part_logits;
   std::vector<std::vector<std::int32_t>> texts;
   Tensors gradients, trained;
 };
@@ -99,6 +101,9 @@ void infer(InferenceModel& model, std::span<const std::int32_t> inputs,
     extend({.begin = static_cast<std::int64_t>(n), .tokens = inputs.subspan(n, 1)},
            out.step_logits);
   }
+  extend({.begin = 0, .tokens = inputs.first(10)}, out.part_logits);
+  extend({.begin = 10, .tokens = inputs.subspan(10)}, out.part_logits);
+  out.part_logits.erase(out.part_logits.begin(), out.part_logits.end() - kVocab);
   std::vector<Prompt> prompts;
   for (const std::size_t n : {5, 9}) {
     prompts.push_back(
@@ -245,6 +250,8 @@ TEST_P(Parity, EqualsTheReference) {
   const auto logits = flat<float>(golden["logits"]);
   const double prefixes = relative_norm(out.logits, logits);
   const double steps = relative_norm(out.step_logits, logits);
+  const Values last(logits.end() - kVocab, logits.end());
+  EXPECT_LE(relative_norm(out.part_logits, last), 2 * tolerance);
   EXPECT_LE(prefixes, tolerance);
   EXPECT_LE(steps, tolerance);
   double loss = 0;
