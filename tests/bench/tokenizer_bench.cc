@@ -72,12 +72,11 @@ void measure(const std::string& path, int vocab_size) {
   out.close();
   for (int threads = 1; threads <= cores; threads *= 2) {
     DataBuildOptions options;
-    options.tokenizer_dir = dir;
     options.output_dir = (scratch / "shards").string();
     options.threads = threads;
     const double taken = best_seconds(3, [&] {
       std::filesystem::remove_all(options.output_dir);
-      build_token_shards(std::vector{large}, options);
+      build_token_shards(std::vector{large}, Tokenizer::load(dir), options);
     });
     std::printf("build   %d threads: %.1f MB/s (%.0f MB in one file, flushed to disk)\n", threads,
                 megabytes * copies / taken, megabytes * copies);

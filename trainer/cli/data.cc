@@ -9,26 +9,27 @@
 #include "trainer/data/chat_shards.h"
 #include "trainer/data/token_shards.h"
 #include "trainer/data/tokenizer.h"
+#include "trainer/engine/load_tokenizer.h"
 
 namespace frugal::cli {
 namespace {
 
 struct BuildOptions {
   std::vector<std::string> input;
-  std::string format = "text", chat_format;
+  std::string tokenizer, format = "text", chat_format;
   int sequence_length = 0;
   DataBuildOptions text;
 };
 
 int build_chat(const BuildOptions& o) {
-  const ChatBuildReport made = build_chat_shards(
-      o.input, {.tokenizer_dir = o.text.tokenizer_dir,
-                .output_dir = o.text.output_dir,
-                .kind = o.format == "chat" ? SampleKind::kChat : SampleKind::kInstruction,
-                .chat_format = o.chat_format,
-                .sequence_length = o.sequence_length,
-                .validation_fraction = o.text.validation_fraction,
-                .progress = progress_line});
+  const ChatBuildReport made =
+      build_chat_shards(o.input, load_tokenizer(o.tokenizer),
+                        {.output_dir = o.text.output_dir,
+                         .kind = o.format == "chat" ? SampleKind::kChat : SampleKind::kInstruction,
+                         .chat_format = o.chat_format,
+                         .sequence_length = o.sequence_length,
+                         .validation_fraction = o.text.validation_fraction,
+                         .progress = progress_line});
   fmt::print("{} samples as {}, {} tokens, {} of them in answers, packed into {} sequences of {}\n",
              made.samples, made.chat_format, made.tokens, made.learned, made.sequences,
              o.sequence_length);
@@ -51,7 +52,7 @@ int build(const BuildOptions& o) {
     fail(ErrorKind::kUsage, "data build: --sequence-length and --chat-format belong to --format ",
          "chat and instruction");
   }
-  build_token_shards(o.input, o.text);
+  build_token_shards(o.input, load_tokenizer(o.tokenizer), o.text);
   return 0;
 }
 
@@ -61,7 +62,7 @@ void add_build(CLI::App& app, Run& run) {
   o->text.progress = progress_line;
   auto* command = app.add_subcommand("build", "Turn text or conversations into token shards");
   command->add_option("--input", o->input, "files, each of text at least one document")->required();
-  command->add_option("--tokenizer", o->text.tokenizer_dir, "folder with tokenizer.json")
+  command->add_option("--tokenizer", o->tokenizer, "folder with tokenizer.json, or a GGUF file")
       ->required();
   command->add_option("--output", o->text.output_dir, "folder that gets train and validation")
       ->required();
@@ -87,7 +88,7 @@ struct InspectOptions {
 
 // A document, what is learned of it in green on a terminal, else in brackets.
 void print_sample(const TokenShards& shards, const InspectOptions& o) {
-  const Tokenizer tokenizer = Tokenizer::load(o.tokenizer);
+  const Tokenizer tokenizer = load_tokenizer(o.tokenizer);
   if (tokenizer.digest() != shards.tokenizer_digest()) {
     fail(ErrorKind::kData, o.dir, ": made with another tokenizer than ", o.tokenizer);
   }

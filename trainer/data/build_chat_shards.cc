@@ -176,7 +176,7 @@ class ChatBuild {
 
 }  // namespace
 
-ChatBuildReport build_chat_shards(std::span<const std::string> files,
+ChatBuildReport build_chat_shards(std::span<const std::string> files, const Tokenizer& tokenizer,
                                   const ChatBuildOptions& options) {
   if (!(options.validation_fraction >= 0.0 && options.validation_fraction < 1.0)) {
     fail(ErrorKind::kUsage, "data build: --validation-fraction is ", options.validation_fraction,
@@ -187,7 +187,6 @@ ChatBuildReport build_chat_shards(std::span<const std::string> files,
          ", expected at least 2");
   }
   check_no_output(options.output_dir);
-  const Tokenizer tokenizer = Tokenizer::load(options.tokenizer_dir);
   const Samples samples(files);
   ChatBuild build(samples, tokenizer, options);
   build_output(options.output_dir, [&](const std::filesystem::path& dir) { build.run(dir); });

@@ -141,7 +141,8 @@ void build_parts(const ValidationSplit& split, const std::filesystem::path& dir,
 
 }  // namespace
 
-void build_token_shards(std::span<const std::string> files, const DataBuildOptions& options) {
+void build_token_shards(std::span<const std::string> files, const Tokenizer& tokenizer,
+                        const DataBuildOptions& options) {
   if (!(options.validation_fraction >= 0.0 && options.validation_fraction < 1.0)) {
     fail(ErrorKind::kUsage, "data build: --validation-fraction is ", options.validation_fraction,
          ", expected at least 0 and below 1");
@@ -151,7 +152,6 @@ void build_token_shards(std::span<const std::string> files, const DataBuildOptio
          kMaxShardTokens, " are possible");
   }
   check_no_output(options.output_dir);
-  const Tokenizer tokenizer = Tokenizer::load(options.tokenizer_dir);
   const std::vector<MappedFile> mapped(files.begin(), files.end());
   std::vector<std::string_view> texts;
   texts.reserve(mapped.size());

@@ -12,7 +12,6 @@
 namespace frugal {
 
 struct ChatBuildOptions {
-  std::string tokenizer_dir;
   std::string output_dir;  // gets train/ and validation/
   SampleKind kind = SampleKind::kChat;
   std::string chat_format;            // a name of chat_format.h; empty: the tokenizer's
@@ -36,7 +35,7 @@ struct ChatBuildReport {
 // Samples longer than a sequence are left out and counted. The output depends on the input alone.
 // Throws Error(kData) with file and line for a sample that cannot be read, Error(kUsage) for
 // options that cannot be or an output that is there already.
-ChatBuildReport build_chat_shards(std::span<const std::string> files,
+ChatBuildReport build_chat_shards(std::span<const std::string> files, const Tokenizer& tokenizer,
                                   const ChatBuildOptions& options);
 
 }  // namespace frugal

@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "trainer/data/tokenizer.h"
+
 namespace frugal {
 
 // The shards of one folder as one long row of tokens. Memory-mapped, read-only, thread-safe.
@@ -52,7 +54,6 @@ class TokenShards {
 };
 
 struct DataBuildOptions {
-  std::string tokenizer_dir;
   std::string output_dir;             // gets train/ and validation/
   double validation_fraction = 0.05;  // of the bytes, from the end of the input; validation_split.h
                                       // says where the cut is
@@ -68,6 +69,7 @@ struct DataBuildOptions {
 // output_dir/.building and renames, so a half-made output is never taken for a whole one. Throws
 // Error(kUsage) if train/ or validation/ is there already, Error(kData) for a file that cannot be
 // read or a disk that is full.
-void build_token_shards(std::span<const std::string> files, const DataBuildOptions& options);
+void build_token_shards(std::span<const std::string> files, const Tokenizer& tokenizer,
+                        const DataBuildOptions& options);
 
 }  // namespace frugal

@@ -25,11 +25,13 @@ std::string line_of(const std::string& question, const std::string& answer) {
          "\n";
 }
 
+const Tokenizer& qwen() {
+  static const Tokenizer tokenizer = Tokenizer::load(golden_dir() + "/qwen2");
+  return tokenizer;
+}
+
 ChatBuildOptions options_for(const ScratchDir& dir, int length) {
-  return {.tokenizer_dir = golden_dir() + "/qwen2",
-          .output_dir = dir / "out",
-          .sequence_length = length,
-          .validation_fraction = 0.0};
+  return {.output_dir = dir / "out", .sequence_length = length, .validation_fraction = 0.0};
 }
 
 // n samples of various lengths, all different.
@@ -144,7 +146,7 @@ TEST(ChatShards, PackWholeSamples) {
   constexpr int kLength = 256;
   const std::string text = samples_of(300);
   const std::vector<std::string> files = {dir.write("a.jsonl", text)};
-  const ChatBuildReport report = build_chat_shards(files, options_for(dir, kLength));
+  const ChatBuildReport report = build_chat_shards(files, qwen(), options_for(dir, kLength));
   EXPECT_EQ(report.samples, 300);
   EXPECT_EQ(report.too_long, 0);
   EXPECT_EQ(report.chat_format, "chatml");
@@ -188,7 +190,7 @@ TEST(ChatShards, OnlyAnswersAreTargets) {
   const std::vector<std::string> files = {dir.write("a.jsonl", samples_of(100))};
   ChatBuildOptions build = options_for(dir, kLength);
   build.shard_tokens = 1000;  // the mask goes across shards
-  const ChatBuildReport report = build_chat_shards(files, build);
+  const ChatBuildReport report = build_chat_shards(files, qwen(), build);
   const TokenShards shards = TokenShards::open(dir / "out/train");
   const auto loader = make_loader(loader_options(dir, kLength));
   ASSERT_EQ(loader->sequences(), report.sequences);
@@ -214,7 +216,7 @@ TEST(ChatShards, OnlyAnswersAreTargets) {
 TEST(ChatShards, AreReadForTheLengthTheyWerePackedForOnly) {
   const ScratchDir dir;
   const std::vector<std::string> files = {dir.write("a.jsonl", samples_of(50))};
-  build_chat_shards(files, options_for(dir, 64));
+  build_chat_shards(files, qwen(), options_for(dir, 64));
   expect_has(error_of(ErrorKind::kData, [&] { make_loader(loader_options(dir, 32)); }),
              "packed for sequences of 64 tokens: set data.sequence_length to that");
   LoaderOptions unmasked = loader_options(dir, 64);
@@ -228,7 +230,7 @@ TEST(ChatShards, LeaveOutWhatIsTooLongAndSaySo) {
   const std::string text =
       line_of("a", "b") + line_of("a", std::string(500, '#')) + line_of("c", "d");
   const std::vector<std::string> files = {dir.write("a.jsonl", text)};
-  const ChatBuildReport report = build_chat_shards(files, options_for(dir, 64));
+  const ChatBuildReport report = build_chat_shards(files, qwen(), options_for(dir, 64));
   EXPECT_EQ(report.samples, 2);
   EXPECT_EQ(report.too_long, 1);
 }
@@ -242,8 +244,8 @@ TEST(ChatShards, ASampleOfExactlyASequenceFits) {
   for (const int length : {size, size - 1}) {
     const ScratchDir dir;
     const std::vector<std::string> files = {dir.write("a.jsonl", line)};
-    const std::string message =
-        error_of(ErrorKind::kData, [&] { build_chat_shards(files, options_for(dir, length)); });
+    const std::string message = error_of(
+        ErrorKind::kData, [&] { build_chat_shards(files, qwen(), options_for(dir, length)); });
     EXPECT_EQ(message.empty(), length == size) << message;
     if (length < size) {
       expect_has(message, "no sample for training fits into a sequence of");
@@ -259,11 +261,11 @@ TEST(ChatShards, ValidationIsTheLastSamples) {
                                           dir.write("b.jsonl", line_of("last", "one"))};
   ChatBuildOptions options = options_for(dir, 128);
   options.validation_fraction = 0.25;
-  const ChatBuildReport report = build_chat_shards(files, options);
+  const ChatBuildReport report = build_chat_shards(files, qwen(), options);
   EXPECT_EQ(report.samples, 41);
   EXPECT_EQ(TokenShards::open(dir / "out/train").documents(), 31);
   EXPECT_EQ(TokenShards::open(dir / "out/validation").documents(), 10);
-  expect_has(error_of(ErrorKind::kUsage, [&] { build_chat_shards(files, options); }),
+  expect_has(error_of(ErrorKind::kUsage, [&] { build_chat_shards(files, qwen(), options); }),
              "already there");
 }
 
@@ -272,7 +274,7 @@ TEST(ChatShards, NameFileAndLineOfWhatIsWrong) {
   const auto refusal = [&](const std::string& text) {
     const std::vector<std::string> files = {dir.write("a.jsonl", text)};
     const std::string message =
-        error_of(ErrorKind::kData, [&] { build_chat_shards(files, options_for(dir, 64)); });
+        error_of(ErrorKind::kData, [&] { build_chat_shards(files, qwen(), options_for(dir, 64)); });
     EXPECT_FALSE(std::filesystem::exists(dir / "out/train"));
     return message;
   };
@@ -281,7 +283,7 @@ TEST(ChatShards, NameFileAndLineOfWhatIsWrong) {
   expect_has(refusal("\n \n"), "the files hold no samples");
   ChatBuildOptions options = options_for(dir, 1);
   const std::vector<std::string> files = {dir.write("a.jsonl", line_of("a", "b"))};
-  expect_has(error_of(ErrorKind::kUsage, [&] { build_chat_shards(files, options); }),
+  expect_has(error_of(ErrorKind::kUsage, [&] { build_chat_shards(files, qwen(), options); }),
              "--sequence-length is 1");
 }
 
@@ -289,7 +291,7 @@ TEST(ChatShards, NameFileAndLineOfWhatIsWrong) {
 TEST(ChatShards, DamageIsFound) {
   const ScratchDir dir;
   const std::vector<std::string> files = {dir.write("a.jsonl", samples_of(20))};
-  build_chat_shards(files, options_for(dir, 64));
+  build_chat_shards(files, qwen(), options_for(dir, 64));
   const std::string path = dir / "out/train/00000.tokens";
   std::string content = read_whole(path);
   content.back() ^= 1;

@@ -137,11 +137,11 @@ class LoaderTest : public testing::Test {
   }
   void build(const std::string& name, const std::string& text) {
     DataBuildOptions options;
-    options.tokenizer_dir = golden_dir();
     options.output_dir = dir_ / name;
     options.validation_fraction = 0.0;
     options.shard_tokens = 500;
-    build_token_shards(std::vector{dir_.write(name + ".txt", text)}, options);
+    build_token_shards(std::vector{dir_.write(name + ".txt", text)}, Tokenizer::load(golden_dir()),
+                       options);
   }
   std::string refusal() const {
     return error_of(ErrorKind::kData, [&] { make_loader(options_); });

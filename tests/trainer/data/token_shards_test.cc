@@ -22,9 +22,13 @@ std::string text_of(int n, int first = 0) {
   return text;
 }
 
+const Tokenizer& golden_tokenizer() {
+  static const Tokenizer tokenizer = Tokenizer::load(golden_dir());
+  return tokenizer;
+}
+
 DataBuildOptions options_for(const std::string& output) {
   DataBuildOptions options;
-  options.tokenizer_dir = golden_dir();
   options.output_dir = output;
   return options;
 }
@@ -52,7 +56,7 @@ TEST(TokenShards, HoldDocumentsInOrder) {
       dir.write("b", "three<|endoftext|>four five<|endoftext|>")};
   DataBuildOptions options = options_for(dir / "out");
   options.validation_fraction = 0.0;
-  build_token_shards(files, options);
+  build_token_shards(files, golden_tokenizer(), options);
 
   const TokenShards shards = TokenShards::open(dir / "out/train");
   const Tokens expected = joined(
@@ -81,7 +85,7 @@ TEST(TokenShards, AreTheSameForAnyNumberOfThreads) {
     DataBuildOptions options = options_for(dir / std::to_string(threads));
     options.threads = threads;
     options.shard_tokens = 400'000;
-    build_token_shards(files, options);
+    build_token_shards(files, golden_tokenizer(), options);
   }
   for (const char* part : {"/train/", "/validation/"}) {
     int shards = 0;
@@ -113,7 +117,7 @@ TEST(TokenShards, ValidationIsTheEndOfTheText) {
   const std::vector<std::string> files = {dir.write("a", text)};
   DataBuildOptions options = options_for(dir / "out");
   options.validation_fraction = 0.1;
-  build_token_shards(files, options);
+  build_token_shards(files, golden_tokenizer(), options);
   const Tokenizer tokenizer = Tokenizer::load(golden_dir());
   Tokens train = all_tokens(TokenShards::open(dir / "out/train"));
   Tokens validation = all_tokens(TokenShards::open(dir / "out/validation"));
@@ -136,7 +140,7 @@ TEST(TokenShards, ValidationBeginsWithADocumentWhereItCan) {
     if (separator) files = {dir.write("ab", first + second)};
     DataBuildOptions options = options_for(dir / std::to_string(separator));
     options.validation_fraction = 0.1;
-    build_token_shards(files, options);
+    build_token_shards(files, golden_tokenizer(), options);
     const TokenShards validation = TokenShards::open(options.output_dir + "/validation");
     EXPECT_EQ(validation.text_bytes(), second.size());
     EXPECT_EQ(TokenShards::open(options.output_dir + "/train").documents(), 1);
@@ -149,7 +153,7 @@ TEST(TokenShards, ValidationBeginsWithTheNearestDocument) {
                                           dir.write("c", text_of(35)), dir.write("d", text_of(70))};
   DataBuildOptions options = options_for(dir / "out");
   options.validation_fraction = 0.1;
-  build_token_shards(files, options);
+  build_token_shards(files, golden_tokenizer(), options);
   const TokenShards validation = TokenShards::open(dir / "out/validation");
   EXPECT_EQ(validation.text_bytes(), text_of(35).size() + text_of(70).size());
   EXPECT_EQ(validation.documents(), 2);
@@ -160,20 +164,23 @@ TEST(TokenShards, BuildRefusesWhatCannotBe) {
   const std::vector<std::string> files = {dir.write("a", text_of(10))};
   DataBuildOptions options = options_for(dir / "out");
   options.validation_fraction = 1.0;
-  const auto build = [&] { build_token_shards(files, options); };
+  const auto build = [&] { build_token_shards(files, golden_tokenizer(), options); };
   expect_has(error_of(ErrorKind::kUsage, build), "--validation-fraction is 1");
   options.validation_fraction = 0.05;
   build();
   expect_has(error_of(ErrorKind::kUsage, build), "already there");
   const std::vector<std::string> none = {dir / "none"};
   options.output_dir = dir / "other";
-  expect_has(error_of(ErrorKind::kData, [&] { build_token_shards(none, options); }),
-             "none: cannot open");
+  expect_has(
+      error_of(ErrorKind::kData, [&] { build_token_shards(none, golden_tokenizer(), options); }),
+      "none: cannot open");
   const std::vector<std::string> folder = {dir / "out"};
-  expect_has(error_of(ErrorKind::kData, [&] { build_token_shards(folder, options); }),
-             "not a regular file");
+  expect_has(
+      error_of(ErrorKind::kData, [&] { build_token_shards(folder, golden_tokenizer(), options); }),
+      "not a regular file");
   const std::vector<std::string> short_text = {dir.write("s", "abc")};
-  expect_has(error_of(ErrorKind::kData, [&] { build_token_shards(short_text, options); }),
+  expect_has(error_of(ErrorKind::kData,
+                      [&] { build_token_shards(short_text, golden_tokenizer(), options); }),
              "cannot be cut");
   EXPECT_FALSE(std::filesystem::exists(dir / "other/train"));
 }
@@ -186,12 +193,12 @@ class DamagedShards : public testing::Test {
     DataBuildOptions options = options_for(dir_ / "out");
     options.validation_fraction = 0.0;
     const std::int64_t tokens = [&] {
-      build_token_shards(files, options);
+      build_token_shards(files, golden_tokenizer(), options);
       return TokenShards::open(train_).tokens();
     }();
     std::filesystem::remove_all(train_);
     options.shard_tokens = tokens / 3 + 1;
-    build_token_shards(files, options);
+    build_token_shards(files, golden_tokenizer(), options);
   }
   std::string shard(int i) const { return shard_path(train_, i); }
   void replace(int i, const std::string& content) const {
@@ -269,9 +276,8 @@ TEST(TokenShards, WideIds) {
   dir.write("wide/tokenizer.json", json);
   const std::vector<std::string> files = {dir.write("a", text_of(3))};
   DataBuildOptions options = options_for(dir / "out");
-  options.tokenizer_dir = dir / "wide";
   options.validation_fraction = 0.0;
-  build_token_shards(files, options);
+  build_token_shards(files, Tokenizer::load(dir / "wide"), options);
   const TokenShards shards = TokenShards::open(dir / "out/train");
   EXPECT_EQ(shards.vocab_size(), 70000);
   EXPECT_EQ(all_tokens(shards), joined({encode(Tokenizer::load(golden_dir()), text_of(3))}));
