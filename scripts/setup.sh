@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what building, testing and the demo need on Debian 12. Does nothing when all of it is there.
+# Installs what building, testing and the demo need on Debian 12, and the packages that are named. Does nothing when all of it is
+# there.
 set -euo pipefail
 
 packages=(
@@ -8,6 +9,8 @@ packages=(
   libopenmpi-dev openmpi-bin libdnnl-dev ocl-icd-opencl-dev libhwy-dev libutf8proc-dev libxxhash-dev
   libgtest-dev libbenchmark-dev libboost-context-dev bible-kjv bible-kjv-text
 )
+
+packages+=("$@")
 
 missing=()
 for package in "${packages[@]}"; do
