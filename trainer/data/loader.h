@@ -18,8 +18,8 @@ struct Batch {
                                              // token's document starts; empty without document
                                              // mask. A token's position in its document is its
                                              // position less that
-  std::int64_t target_tokens = 0;  // targets that are not ignored
-  std::int64_t target_bytes = 0;   // bytes of text that those targets stand for
+  std::int64_t target_tokens = 0;            // targets that are not ignored
+  std::int64_t target_bytes = 0;             // bytes of text that those targets stand for
 };
 
 struct LoaderSource {
