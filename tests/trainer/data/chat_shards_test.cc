@@ -78,7 +78,8 @@ TEST(ReadSample, RefusesWithAReason) {
       {R"({"messages": [{"role": "user", "content": "x"}]})", "no message of an assistant"},
       {R"({"messages": [{"role": "user", "content": ""}, {"role": "system", "content": ""}]})",
        "message 2 is the system's"}};
-  for (const auto& [line, says] : chat) {
+  for (const auto& [text, says] : chat) {
+    const char* line = text;
     expect_has(error_of(ErrorKind::kData, [&] { read_sample(line, SampleKind::kChat); }), says);
   }
   expect_has(
@@ -88,7 +89,8 @@ TEST(ReadSample, RefusesWithAReason) {
       {R"({"output": "x"})", "\"instruction\" is missing"},
       {R"({"instruction": "x"})", "\"output\" is missing"},
       {R"({"instruction": "x", "input": 3, "output": "y"})", "\"input\" is not a text"}};
-  for (const auto& [line, says] : instruction) {
+  for (const auto& [text, says] : instruction) {
+    const char* line = text;
     expect_has(error_of(ErrorKind::kData, [&] { read_sample(line, SampleKind::kInstruction); }),
                says);
   }
@@ -273,7 +275,7 @@ TEST(ChatShards, NameFileAndLineOfWhatIsWrong) {
   const ScratchDir dir;
   const auto refusal = [&](const std::string& text) {
     const std::vector<std::string> files = {dir.write("a.jsonl", text)};
-    const std::string message =
+    std::string message =
         error_of(ErrorKind::kData, [&] { build_chat_shards(files, qwen(), options_for(dir, 64)); });
     EXPECT_FALSE(std::filesystem::exists(dir / "out/train"));
     return message;
