@@ -13,7 +13,7 @@
 namespace frugal {
 
 // "llama", "qwen2", "qwen3" or "gpt2": the names are those of Hugging Face. Throws Error(kData) for
-// others.
+// others, and for a file that is one of several parts.
 std::string gguf_model_type(const GgufContent& content, const std::string& path);
 
 // An integer of the metadata from 0 to 2^31 - 1 under "<architecture>.<key>"; nullopt where there

@@ -315,6 +315,7 @@ TEST(ForeignWeights, GgufMetadataThatIsNotOfAModel) {
   };
   const std::string architecture = "general.architecture";
   expect(GgufBytes(0, 0), "general.architecture is missing");
+  expect(GgufBytes(0, 1).key("split.count", kU32).number(2), "split.count is 2: merge the parts");
   expect(GgufBytes(0, 1).key(architecture, kU32).number(3), "is of another type");
   expect(GgufBytes(0, 1).key(architecture, kText).text("bert"), "is \"bert\"; llama, qwen2");
   expect(GgufBytes(0, 1).key(architecture, kText).text("\xff\x1b"), "general.architecture is ");
