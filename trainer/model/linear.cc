@@ -48,7 +48,7 @@ void Linear::forward(LayerContext& ctx, Tensor y_To, ConstTensor x_TI) const {
 void Linear::forward_gelu(LayerContext& ctx, Tensor y_To, Tensor input_To, ConstTensor x_TI) const {
   ctx.multiply({.out_MN = y_To,
                 .a = x_TI,
-                .b = ctx.params.weight(weight_),
+                .b = own(ctx.params.weight(weight_)),
                 .transpose_b = true,
                 .bias_N = bias(ctx),
                 .gelu_input_MN = input_To});
@@ -80,7 +80,7 @@ void Linear::backward_input(LayerContext& ctx, Tensor dx, ConstTensor dy, bool a
 void Linear::backward_input_gelu(LayerContext& ctx, Tensor dinput, ConstTensor dy,
                                  ConstTensor input) const {
   ctx.multiply(
-      {.out_MN = dinput, .a = dy, .b = ctx.params.weight(weight_), .dgelu_input_MN = input});
+      {.out_MN = dinput, .a = dy, .b = own(ctx.params.weight(weight_)), .dgelu_input_MN = input});
 }
 
 void Linear::backward_weight(LayerContext& ctx, ConstTensor dy, ConstTensor x,
