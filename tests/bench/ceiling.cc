@@ -31,6 +31,28 @@ void triad(float* a, const float* b, const float* c, std::int64_t count, bool st
   }
 }
 
+// Sums of eight streams through each thread's part.
+void read(const float* a, std::int64_t count, float& sink) {
+  const F32 d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+#pragma omp parallel
+  {
+    constexpr std::size_t kSums = 8;
+    hn::Vec<F32> x[kSums];
+    for (auto& sum : x) sum = hn::Zero(d);
+    const std::int64_t step = lanes * static_cast<std::int64_t>(kSums);
+#pragma omp for schedule(static)
+    for (std::int64_t i = 0; i < count; i += step) {
+      for (std::size_t j = 0; j < kSums; ++j) {
+        x[j] = hn::Add(x[j], hn::Load(d, a + i + static_cast<std::int64_t>(j) * lanes));
+      }
+    }
+    for (std::size_t j = 1; j < kSums; ++j) x[0] = hn::Add(x[0], x[j]);
+#pragma omp critical
+    sink += hn::GetLane(hn::SumOfLanes(d, x[0]));
+  }
+}
+
 // 12 independent chains of `count` multiply-adds on each thread; returns the floating point
 // operations of one thread.
 double multiply_adds(std::int64_t count, float& sink) {
@@ -58,6 +80,7 @@ HWY_AFTER_NAMESPACE();
 namespace frugal::bench {
 
 HWY_EXPORT(triad);
+HWY_EXPORT(read);
 HWY_EXPORT(multiply_adds);
 
 namespace {
@@ -103,6 +126,20 @@ void set_threads(int count) {
 double triad_bytes_per_second(bool streaming) {
   static const double plain = measure_triad(false), streamed = measure_triad(true);
   return streaming ? streamed : plain;
+}
+
+double read_bytes_per_second() {
+  constexpr std::int64_t kCount = std::int64_t{1} << 27;
+  set_compute_threads(threads());
+  const auto array = hwy::AllocateAligned<float>(kCount);
+  std::fill_n(array.get(), kCount, 1.0F);
+  volatile float keep = 0.0F;
+  const double seconds = best_seconds([&] {
+    float sink = 0.0F;
+    HWY_DYNAMIC_DISPATCH(read)(array.get(), kCount, sink);
+    keep = sink;
+  });
+  return sizeof(float) * static_cast<double>(kCount) / seconds;
 }
 
 double float32_flops_per_second() {

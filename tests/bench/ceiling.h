@@ -12,6 +12,9 @@ void set_threads(int count);
 // spares reading `a`; the ops use plain stores, since their results are read again soon.
 double triad_bytes_per_second(bool streaming);
 
+// Bytes per second of reading an array far larger than the caches, best of ten.
+double read_bytes_per_second();
+
 // Multiply-adds of float32 vectors in registers, in FLOP per second; measured once.
 double float32_flops_per_second();
 

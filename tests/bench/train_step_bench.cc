@@ -34,13 +34,13 @@ struct Model {
   const char* name;
   const char* family;
   int width, inner, layers, heads, kv_heads, vocabulary;
-  bool tied, qkv_bias;
+  bool tied;
 };
 constexpr Model kModels[] = {
-    {"gpt2-124m", "gpt2", 768, 3072, 12, 12, 12, 50257, true, true},
-    {"gpt2-1558m", "gpt2", 1600, 6400, 48, 25, 25, 50257, true, true},
-    {"qwen2.5-1.5b", "llama", 1536, 8960, 28, 12, 2, 151936, true, true},
-    {"llama-3-8b", "llama", 4096, 14336, 32, 32, 8, 128256, false, false},
+    {"gpt2-124m", "gpt2", 768, 3072, 12, 12, 12, 50257, true},
+    {"gpt2-1558m", "gpt2", 1600, 6400, 48, 25, 25, 50257, true},
+    {"qwen2.5-1.5b", "qwen2", 1536, 8960, 28, 12, 2, 151936, true},
+    {"llama-3-8b", "llama", 4096, 14336, 32, 32, 8, 128256, false},
 };
 
 Options parse(int argc, char** argv) {
@@ -83,7 +83,6 @@ Config config_of(const Options& options) {
   config.model.head_dim = m.width / m.heads;
   config.model.vocab_size = m.vocabulary;
   config.model.max_position_embeddings = options.length;
-  config.model.attention_bias = m.qkv_bias;
   config.model.tie_word_embeddings = m.tied;
   config.data.sequence_length = options.length;
   config.batch = {.micro_batch_size = options.micro, .global_batch_size = options.sequences};
