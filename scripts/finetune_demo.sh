@@ -10,7 +10,13 @@ dir=data/smollm2
 run=${DEMO_DIR:-runs}/smollm2-kjv
 frugal=build/release/frugal
 say() { printf '\n[%4ds] finetune: %s\n' "$SECONDS" "$*"; }
-perplexity() { "$frugal" evaluate --checkpoint "$1" --text "$dir/unseen.txt" --window 256 | tee /dev/stderr | sed -n 's/.*perplexity \([0-9.]*\),.*/\1/p'; }
+# Says what evaluate says; prints the perplexity alone.
+perplexity() {
+  local line
+  line=$("$frugal" evaluate --checkpoint "$1" --text "$dir/unseen.txt" --window 256)
+  echo "$line" >&2
+  sed -n 's/.*perplexity \([0-9.]*\),.*/\1/p' <<<"$line"
+}
 continue_text() { "$frugal" generate --checkpoint "$1" --prompt "$2" --temperature 0 --repetition-penalty 1.2 --max-new-tokens 40; }
 
 say "packages"

@@ -77,6 +77,9 @@ class HuggingFace(TestCase):
         result = self.train(config=config)
         self.assert_code(0, result)
         self.assert_says(result, f"weights from {file}, F32")
+        again = self.export("again", "--format", "hf", source=self.dir / "run")
+        self.assertEqual(self.greedy(self.dir / "run"), self.greedy(again))
+        self.assertIn("eos_token", json.loads((again / "tokenizer_config.json").read_text()))
 
     def test_what_cannot_be_used(self):
         folder = self.export("folder", "--format", "hf")

@@ -133,7 +133,7 @@ class Exporter {
         config_(config_of(reader)),
         type_(type_of(options, reader, config_)),
         tensors_(plan_export(reader, weight_rules(options.format, config_.model.model_type))),
-        tokenizer_(config_.tokenizer.path) {
+        tokenizer_(config_.tokenizer.path, options.tokenizer) {
     for (ExportTensor& tensor : tensors_) tensor.element = element_of(tensor);
     FRUGAL_CHECK(tensors_[0].ours[0] == concat(kWeightKind, "model.embed_tokens.weight"));
     vocab_size_ = tensors_[0].shape[0];

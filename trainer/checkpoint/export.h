@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/weight_names.h"
@@ -18,6 +20,8 @@ struct ExportOptions {
   std::int64_t max_shard_bytes =
       5'000'000'000;         // of a safetensors file, except for a larger tensor
   FileOps* files = nullptr;  // null: the disk
+  // Name and content of the tokenizer's files; none: those of the folder that the run names.
+  std::vector<std::pair<std::string, std::string>> tokenizer;
 };
 
 // Writes the weights of a checkpoint of any layout (its tensors "master/..."), with the config, the

@@ -1,5 +1,6 @@
 #include "trainer/checkpoint/tokenizer_folder.h"
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 
@@ -73,7 +74,8 @@ GgufValue::Texts merges_of(const json& model, const std::string& where) {
 
 }  // namespace
 
-TokenizerFolder::TokenizerFolder(std::string path) : path_(std::move(path)) {
+TokenizerFolder::TokenizerFolder(std::string path, Files given)
+    : path_(std::move(path)), given_(std::move(given)) {
   auto text = read(std::string(kTokenizer));
   if (!text) {
     fail(ErrorKind::kData, path_, ": holds no ", kTokenizer,
@@ -89,6 +91,10 @@ TokenizerFolder::TokenizerFolder(std::string path) : path_(std::move(path)) {
 }
 
 std::optional<std::string> TokenizerFolder::read(const std::string& name) const {
+  if (!given_.empty()) {
+    const auto found = std::ranges::find(given_, name, &Files::value_type::first);
+    return found == given_.end() ? std::nullopt : std::optional(found->second);
+  }
   const std::string path = path_ + "/" + name;
   std::error_code unknown;
   if (!std::filesystem::exists(path, unknown)) return std::nullopt;

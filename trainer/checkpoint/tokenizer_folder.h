@@ -16,8 +16,12 @@ inline constexpr std::int64_t kMaxTokenizerBytes = 256 << 20;
 
 class TokenizerFolder {
  public:
-  // A folder with tokenizer.json. Throws Error(kData) where it is none.
-  explicit TokenizerFolder(std::string path);
+  // Name and content of each file.
+  using Files = std::vector<std::pair<std::string, std::string>>;
+
+  // A folder with tokenizer.json; or, where there are some, these files in place of the folder's.
+  // Throws Error(kData) where it is none.
+  explicit TokenizerFolder(std::string path, Files given = {});
 
   // Ids of what texts begin and end with; null where nothing says. Of the end a list where there
   // are several. From generation_config.json, else from the names in tokenizer_config.json, else
@@ -25,9 +29,8 @@ class TokenizerFolder {
   const nlohmann::json& bos() const { return bos_; }
   const nlohmann::json& eos() const { return eos_; }
 
-  // Name and content of the files to put beside a model in Hugging Face's format: those that are
-  // there, and a tokenizer_config.json in any case.
-  using Files = std::vector<std::pair<std::string, std::string>>;
+  // What to put beside a model in Hugging Face's format: the files that are there, and a
+  // tokenizer_config.json in any case.
   Files files(int max_position_embeddings) const;
 
   // The keys tokenizer.ggml.*, for a model with so many rows of the vocabulary: rows beyond the
@@ -43,6 +46,7 @@ class TokenizerFolder {
   std::string pre_tokenizer() const;
 
   std::string path_, text_;
+  Files given_;
   nlohmann::json tokenizer_, settings_;  // tokenizer.json, tokenizer_config.json or {}
   nlohmann::json bos_, eos_;
 };

@@ -6,6 +6,8 @@
 #include "fmt/format.h"
 #include "trainer/checkpoint/export.h"
 #include "trainer/cli/commands.h"
+#include "trainer/config/config.h"
+#include "trainer/engine/load_tokenizer.h"
 
 namespace frugal::cli {
 
@@ -39,7 +41,11 @@ void add_export(CLI::App& command, Run& run) {
   sub->callback([&run, source, options] {
     run = alone([source, options] {
       const CheckpointReader reader(step_folder(*source));
-      fmt::print("{}\n", export_checkpoint(reader, *options));
+      ExportOptions whole = *options;
+      const std::string tokenizer =
+          parse_config(reader.info().config, reader.directory(), {}).tokenizer.path;
+      if (tokenizer.ends_with(".gguf")) whole.tokenizer = gguf_tokenizer_files(tokenizer);
+      fmt::print("{}\n", export_checkpoint(reader, whole));
       return 0;
     });
   });

@@ -1,5 +1,6 @@
 #include "trainer/engine/load_tokenizer.h"
 
+#include "nlohmann/json.hpp"
 #include "trainer/checkpoint/foreign_weights.h"
 #include "trainer/data/tokenizer_json.h"
 
@@ -32,8 +33,24 @@ std::string json_of(const GgufTokenizer& tokenizer, const std::string& path) {
 
 }  // namespace
 
-std::string gguf_tokenizer_json(const std::string& path) {
-  return json_of(tokenizer_of(*ForeignWeights::open(path)), path);
+std::vector<std::pair<std::string, std::string>> gguf_tokenizer_files(const std::string& path) {
+  const auto file = ForeignWeights::open(path);
+  const GgufTokenizer& tokenizer = tokenizer_of(*file);
+  nlohmann::json settings = {{"tokenizer_class", "PreTrainedTokenizerFast"},
+                             {"add_bos_token", tokenizer.add_bos},
+                             {"clean_up_tokenization_spaces", false}};
+  const auto name = [&](const char* key, std::optional<int> id) {
+    if (id && *id >= 0 && *id < std::ssize(tokenizer.tokens)) {
+      settings[key] = tokenizer.tokens[static_cast<std::size_t>(*id)];
+    }
+  };
+  name("bos_token", tokenizer.bos);
+  name("eos_token", tokenizer.eos);
+  name("unk_token", tokenizer.unknown);
+  name("pad_token", tokenizer.padding);
+  if (!tokenizer.chat_template.empty()) settings["chat_template"] = tokenizer.chat_template;
+  return {{"tokenizer.json", json_of(tokenizer, path)},
+          {"tokenizer_config.json", settings.dump(2) + "\n"}};
 }
 
 Tokenizer load_tokenizer(const std::string& path) {
