@@ -160,7 +160,7 @@ class RankModel {
   std::vector<Microbatch> microbatches_;
   std::vector<Mirrored> ids_, targets_, document_starts_;  // by micro-batch, i32 [tokens]
   std::vector<Mirrored> positions_;  // with document mask by micro-batch, else one for all
-  Tensor lane_losses_;      // f32 [lanes of all data ranks]: own ones filled
+  Tensor lane_losses_;               // f32 [lanes of all data ranks]: own ones filled
   Tensor eval_losses_;      // f32 [micro-batches of an evaluation, all data ranks]: own ones filled
   Mirrored loss_sum_;       // f32 [1]
   Mirrored target_tokens_;  // i32 [1]
