@@ -102,6 +102,10 @@ class HuggingFace(TestCase):
             result = self.frugal("evaluate", "--checkpoint", DONE, "--choices", questions, *layout)
             self.assert_code(0, result)
             self.assert_says(result, "2 questions, 50.0 % right, 50.0 % by likelihood per byte")
+        # During training too; replicas share the questions.
+        self.assert_code(0, self.train(f"eval.questions={questions}", "parallelism.data=2", ranks=2))
+        lines = [json.loads(line) for line in (self.dir / "run/metrics.jsonl").read_text().splitlines()]
+        self.assertEqual([0.5, 0.5], [line["choices_right"] for line in lines if "choices_right" in line])
         for broken, says in (("{", "not a JSON object"), ('{"prompt": 1}', "prompt is no text"),
                              ('{"prompt": "a", "choices": ["b"], "answer": 0}', "fewer than two choices"),
                              ('{"prompt": "a", "choices": ["b", ""], "answer": 0}', "choice 1 is no text"),

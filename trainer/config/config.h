@@ -137,8 +137,9 @@ struct CheckpointConfig {
 };
 
 struct EvalConfig {
-  int interval = 0;  // steps; 0: never
-  int batches = 8;   // micro-batches of the validation data in one evaluation
+  int interval = 0;       // steps; 0: never
+  int batches = 8;        // micro-batches of the validation data in one evaluation
+  std::string questions;  // file of multiple-choice questions, answered then too; empty: none
 };
 
 struct SampleConfig {

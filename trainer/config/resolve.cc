@@ -344,6 +344,10 @@ class Resolver {
       complain({"eval.interval"},
                "eval.interval is set, but data.validation is empty; name a source or set it to 0");
     }
+    if (!c_.eval.questions.empty() && c_.eval.interval == 0) {
+      complain({"eval.questions", "eval.interval"},
+               "eval.questions is set, but eval.interval is 0: they would never be asked; set it");
+    }
     if (c_.sample.interval > 0 && c_.sample.prompts.empty()) {
       complain(
           {"sample.interval"},

@@ -244,6 +244,12 @@ const std::vector<Key> kKeys{
      "Updates between evaluations on data.validation. 0: never."},
     {"eval", "batches", FRUGAL_KEY(eval.batches), from(1, kSize),
      "Micro-batches of one evaluation."},
+    {"eval",
+     "questions",
+     FRUGAL_KEY(eval.questions),
+     {},
+     "File of multiple-choice questions as for `frugal evaluate --choices`, answered at every "
+     "evaluation. Empty: none."},
 
     {"sample", "interval", FRUGAL_KEY(sample.interval), from(0, kSteps),
      "Updates between texts that the model writes into samples/. 0: never."},

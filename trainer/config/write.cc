@@ -75,6 +75,7 @@ Every file here is one complete run. This page is generated from the table in `t
 | `debug.yaml` | seconds, one process, no GPU: does everything work? |
 | `kjv-llama.yaml` | minutes, four ranks on a laptop: a small Llama learns the King James Bible |
 | `gpt2-124m.yaml` | GPT-2 small on 10 billion tokens, data-parallel |
+| `smollm2-kjv.yaml` | minutes on a laptop: SmolLM2-135M, a real pretrained model, fine-tuned on the King James Bible |
 | `llama-1b.yaml` | a Llama of 1.2 billion parameters on eight cards of 24 GiB |
 
 `frugal train configs/debug.yaml train.steps=50` changes one key: `section.key=value`, the value in YAML, lists as

@@ -79,7 +79,7 @@ RankModel::RankModel(const Config& config, DeviceMesh& mesh, Device device,
   make_optimizer(dims);
   make_microbatches(dims);
   make_evaluation();
-  if (config.sample.interval > 0) make_inference(dims);
+  if (config.sample.interval > 0 || !config.eval.questions.empty()) make_inference(dims);
   if (!on_host(device)) staging_ = memory_.host.allocate("staging", {kStagingBytes}, DType::kU8);
   const RankResources resources{.compute = *compute_,
                                 .pipeline = *pipeline_,

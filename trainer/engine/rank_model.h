@@ -91,7 +91,8 @@ class RankModel {
 
   // Loss of micro-batches 0 .. config.eval.batches - 1, the same bits on every layout.
   EvalResult evaluate(const BatchSource& batches);
-  // Generation from the weights as they are; there when sample.interval is set. Between steps.
+  // Generation from the weights as they are; there when sample.interval or eval.questions is set.
+  // Between steps.
   InferenceModel& inference();
 
   // Optimizer state and master weights, which lie on the device, as runs of the global tensors

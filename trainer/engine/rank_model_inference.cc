@@ -56,15 +56,19 @@ EvalResult RankModel::evaluate(const BatchSource& batches) {
   return mean_loss(eval_losses_, config_.eval.batches, own_tokens);
 }
 
-// Room for every prompt at the length that it can reach.
+// Room for every prompt at the length that it can reach, and for questions as long as a sequence.
 void RankModel::make_inference(const ModelDimensions& dims) {
   constexpr std::size_t kMostSequences = 8;
   const SampleConfig& sample = config_.sample;
   std::size_t longest = 0;  // a token is a byte at least
   for (const std::string& prompt : sample.prompts) longest = std::max(longest, prompt.size() + 1);
   const auto most = static_cast<std::size_t>(config_.model.max_position_embeddings);
-  const int positions =
-      static_cast<int>(std::min(most, longest + static_cast<std::size_t>(sample.max_new_tokens)));
+  std::size_t room = longest + static_cast<std::size_t>(sample.max_new_tokens);
+  if (!config_.eval.questions.empty()) {
+    longest = std::max(longest, static_cast<std::size_t>(config_.data.sequence_length));
+    room = std::max(room, longest);
+  }
+  const int positions = static_cast<int>(std::min(most, room));
   const InferenceResources resources{.compute = *compute_,
                                      .scratch = scratch_,
                                      .mesh = mesh_,
@@ -72,7 +76,8 @@ void RankModel::make_inference(const ModelDimensions& dims) {
                                      .memory = memory_.activations,
                                      .host = memory_.host,
                                      .tf32 = config_.precision.tf32};
-  const auto sequences = static_cast<int>(std::min(kMostSequences, sample.prompts.size()));
+  const auto sequences =
+      static_cast<int>(std::clamp<std::size_t>(sample.prompts.size(), 1, kMostSequences));
   inference_ = std::make_unique<InferenceModel>(
       config_, dims, resources,
       InferenceLimits{.sequences = sequences,
@@ -81,7 +86,7 @@ void RankModel::make_inference(const ModelDimensions& dims) {
 }
 
 InferenceModel& RankModel::inference() {
-  FRUGAL_CHECK(inference_ != nullptr, "sample.interval is not set");
+  FRUGAL_CHECK(inference_ != nullptr, "neither sample.interval nor eval.questions is set");
   return *inference_;
 }
 

@@ -13,6 +13,7 @@
 #include "trainer/engine/host.h"
 #include "trainer/engine/run_identity.h"
 #include "trainer/engine/same_facts.h"
+#include "trainer/engine/score.h"
 #include "trainer/engine/signals.h"
 #include "trainer/metrics/flops.h"
 #include "trainer/optim/learning_rate.h"
@@ -46,6 +47,16 @@ BatchSource batches_of(const DataLoader& loader, std::int64_t step) {
   };
 }
 
+// What ranks compare.
+std::string digest_of(const std::vector<Question>& questions) {
+  std::string all;
+  for (const Question& question : questions) {
+    all += concat(question.prompt, '\n', question.answer, '\n');
+    for (const std::string& choice : question.choices) all += choice + '\n';
+  }
+  return std::to_string(hash_of(all));
+}
+
 }  // namespace
 
 TrainLoop::TrainLoop(const TrainingRun& run, DeviceMesh& mesh, const RankPlace& place,
@@ -66,7 +77,8 @@ TrainLoop::TrainLoop(const TrainingRun& run, DeviceMesh& mesh, const RankPlace& 
                      {{"program version", FRUGAL_VERSION},
                       {"tokenizer", facts_.tokenizer_digest},
                       {"training data", facts_.data_digest},
-                      {"validation data", validation_data_ ? validation_data_->digest() : ""}},
+                      {"validation data", validation_data_ ? validation_data_->digest() : ""},
+                      {"eval.questions", digest_of(questions_)}},
                      "every host needs the same program and the same files");
   if (const std::string map = gpu_map(mesh_.world(), device_); !map.empty()) say(map);
   if (!transport.empty()) say(transport);
@@ -106,6 +118,7 @@ void TrainLoop::open_data() {
   }
   options.token_bytes.resize(static_cast<std::size_t>(options.vocab_size), 0);
   validation_data_ = make_loader(options);
+  if (!config_.eval.questions.empty()) questions_ = read_questions(config_.eval.questions);
   for (int m = 0; m < config_.eval.batches; ++m) {
     validation_bytes_ += validation_data_->microbatch(0, m).target_bytes;
   }
@@ -287,6 +300,10 @@ void TrainLoop::report(const StepResult& result, double seconds, const Requests&
 
 void TrainLoop::evaluate() {
   const EvalResult result = model_->evaluate(batches_of(*validation_data_, 0));
+  ChoiceScore choices;
+  if (!questions_.empty()) {
+    choices = score_choices(model_->inference(), *run_.tokenizer, questions_);
+  }
   if (!metrics_) return;
   const double nats = static_cast<double>(result.loss) * static_cast<double>(result.target_tokens);
   metrics_->eval(
@@ -294,6 +311,11 @@ void TrainLoop::evaluate() {
        .loss = result.loss,
        .bits_per_byte = nats / std::numbers::ln2 /
                         static_cast<double>(std::max<std::int64_t>(validation_bytes_, 1))});
+  if (questions_.empty()) return;
+  const auto share = [&](int right) { return static_cast<double>(right) / choices.questions; };
+  metrics_->choices({.step = progress_.step,
+                     .right = share(choices.right),
+                     .right_per_byte = share(choices.right_normalised)});
 }
 
 void TrainLoop::sample() {

@@ -10,6 +10,7 @@
 
 #include "kernels/core/device_runtime.h"
 #include "trainer/data/loader.h"
+#include "trainer/data/questions.h"
 #include "trainer/engine/checkpointing.h"
 #include "trainer/engine/run_folder.h"
 #include "trainer/engine/train.h"
@@ -66,6 +67,7 @@ class TrainLoop {
   CheckpointFacts facts_;
   std::unique_ptr<DataLoader> train_data_, validation_data_;
   std::int64_t validation_bytes_ = 0;
+  std::vector<Question> questions_;
   std::unique_ptr<Stream> control_;
   std::unique_ptr<RankModel> model_;
   std::unique_ptr<MetricsWriter> metrics_;  // rank 0

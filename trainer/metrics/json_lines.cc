@@ -78,4 +78,10 @@ void JsonLines::eval(const EvalMetrics& m) {
                            m.step, number(m.loss), number(m.bits_per_byte)));
 }
 
+void JsonLines::choices(const ChoiceMetrics& m) {
+  file_.append(fmt::format(R"({{"step": {}, "choices_right": {}, "choices_right_per_byte": {}}})"
+                           "\n",
+                           m.step, number(m.right), number(m.right_per_byte)));
+}
+
 }  // namespace frugal

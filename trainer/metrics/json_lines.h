@@ -20,6 +20,7 @@ class JsonLines {
 
   void step(const StepMetrics& metrics);
   void eval(const EvalMetrics& metrics);
+  void choices(const ChoiceMetrics& metrics);
 
   std::int64_t lines_cut() const { return lines_cut_; }
   const AppendedFile& file() const { return file_; }

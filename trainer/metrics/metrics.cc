@@ -125,6 +125,18 @@ void MetricsWriter::eval(const EvalMetrics& m) {
                   impl_->options.total_steps, m.loss, m.bits_per_byte));
 }
 
+void MetricsWriter::choices(const ChoiceMetrics& m) {
+  impl_->json.choices(m);
+  if (impl_->events) {
+    const EventScalar values[] = {
+        {"valid/choices_right", static_cast<float>(m.right)},
+        {"valid/choices_right_per_byte", static_cast<float>(m.right_per_byte)}};
+    impl_->events->scalars(m.step, values);
+  }
+  say(fmt::format("step {}/{} | {:.1f} % of the questions right, {:.1f} % by likelihood per byte",
+                  m.step, impl_->options.total_steps, 100 * m.right, 100 * m.right_per_byte));
+}
+
 void MetricsWriter::sample(std::int64_t step, std::string_view prompt, std::string_view text) {
   const bool new_step = step != impl_->sample_step;
   impl_->samples_of_step = new_step ? 0 : impl_->samples_of_step + 1;

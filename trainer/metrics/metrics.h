@@ -34,6 +34,11 @@ struct EvalMetrics {
   double bits_per_byte = 0;
 };
 
+struct ChoiceMetrics {
+  std::int64_t step = 0;
+  double right = 0, right_per_byte = 0;  // shares of the questions
+};
+
 // A run folder's writers. Opened for append on resume: lines of steps after `resume_step` (lost
 // work) are cut off first. A full disk never ends a run: what cannot be written waits, and that is
 // said on the console.
@@ -54,6 +59,7 @@ class MetricsWriter {
   void step(const StepMetrics& metrics);  // console every console_interval steps, and always the
                                           // first and the last
   void eval(const EvalMetrics& metrics);
+  void choices(const ChoiceMetrics& metrics);
   void sample(std::int64_t step, std::string_view prompt,
               std::string_view text);  // console, samples/step-XXXXXXXX.txt, TensorBoard
   void say(std::string_view line);     // console and log.txt

@@ -46,6 +46,13 @@ TEST(RoundTrip, EveryConfigBeforeAndAfterResolving) {
     SCOPED_TRACE(file.string());
     Config config = load_config(file.string(), {});
     expect_equal(config, parse(dump_config(config)));
+    if (!config.model.init_from.empty()) {  // its model and tokenizer are not here
+      config.tokenizer.path = "somewhere";
+      adopt_model(config, R"({"model_type": "llama", "hidden_size": 576, "num_hidden_layers": 30,
+          "num_attention_heads": 9, "num_key_value_heads": 3, "intermediate_size": 1536,
+          "vocab_size": 49152, "rms_norm_eps": 1e-5, "max_position_embeddings": 8192})",
+                  "config.json");
+    }
     resolve_config(config, 4);
     expect_equal(config, parse(dump_config(config)));
   }
