@@ -163,7 +163,7 @@ std::string gguf_model_type(const GgufContent& content, const std::string& path)
   const Metadata in(content, path);
   const std::int64_t parts = in.find_size("split.count").value_or(1);
   if (parts > 1) in.refuse("split.count", concat("is ", parts, ": merge the parts into one file"));
-  const auto type = in.get<std::string>("general.architecture");
+  auto type = in.get<std::string>("general.architecture");
   if (weight_rules(WeightFormat::kGguf, type).empty()) {
     in.refuse("general.architecture",
               concat("is ", json(type).dump(-1, ' ', true, json::error_handler_t::replace),

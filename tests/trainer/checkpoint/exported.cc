@@ -22,7 +22,7 @@ const char* const kTokenizer = R"({"added_tokens": [
             "merges": ["a b", ["\u0120", "a"]]}})";
 
 std::string tokenizer_folder(const std::map<std::string, std::string>& files) {
-  const std::string folder = fresh_root();
+  std::string folder = fresh_root();
   fs::create_directories(folder);
   for (const auto& [name, content] : files) write_bytes(folder + "/" + name, content);
   return folder;

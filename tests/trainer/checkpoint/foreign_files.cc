@@ -49,7 +49,7 @@ std::string GgufBytes::with_data(std::size_t bytes) const {
 }
 
 std::string new_file(const std::string& content, const std::string& extension) {
-  const std::string path = fresh_root() + extension;
+  std::string path = fresh_root() + extension;
   write_bytes(path, content);
   return path;
 }

@@ -234,7 +234,7 @@ TEST(ForeignWeights, ManyDifferencesAreCounted) {
 
 // A folder with one file of these tensors, as a llama.
 std::string folder_of(const std::string& header, const std::string& data) {
-  const std::string folder = fresh_root();
+  std::string folder = fresh_root();
   fs::create_directories(folder);
   write_bytes(folder + "/config.json", R"({"model_type": "llama"})");
   write_bytes(folder + "/model.safetensors", safetensors_bytes(header, data));
