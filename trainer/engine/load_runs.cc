@@ -68,6 +68,24 @@ void read_all(std::span<const Part> parts, const SliceReader& read, int readers)
 
 }  // namespace
 
+std::vector<TensorRun> weight_runs(const ParamStore& params, std::span<const ParamId> ids) {
+  std::vector<TensorRun> out;
+  for (const ParamId id : ids) {
+    const ParamSpec& spec = params.entry(id).spec;
+    const std::int64_t count = spec.valid.numel();  // its first rows; the others stay 0
+    if (params.entry(id).tied_to >= 0 || count == 0) continue;
+    const Tensor weight = params.weight(id);
+    out.push_back({.name = spec.name,
+                   .global = spec.global,
+                   .offset = spec.offset,
+                   .extent = spec.valid,
+                   .begin = 0,
+                   .end = count,
+                   .local = weight.reshape({weight.numel()}).slice(0, count)});
+  }
+  return out;
+}
+
 void load_runs(std::span<const TensorRun> runs, const SliceReader& read, Stream& stream,
                const Tensor& staging) {
   const int readers = std::min(kMostReaders, compute_threads());

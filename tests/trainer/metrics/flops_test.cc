@@ -79,9 +79,9 @@ TEST(TrainingFlops, LookedUpTablesDoNotCount) {
   // GPT-2 124M: positions are looked up, the tied token table multiplies in the head.
   const double linear = 6.0 * (124'439'808 - 1024 * 768);
   const double attention = 6.0 * 12 * 768 * 1024;  // 3 passes, 2 products, 2 FLOPs, half the keys
-  EXPECT_DOUBLE_EQ(training_flops_per_token(gpt2(12, 768, 12), 1024), linear + attention);
+  EXPECT_DOUBLE_EQ(training_flops_per_token(gpt2(12, 768, 12), {}, 1024), linear + attention);
   // Llama-3.1 405B at 4096 tokens: 2473 GFLOP a token.
-  EXPECT_NEAR(training_flops_per_token(llama(126, 16384, 53248, 128), 4096), 2473e9, 0.5e9);
+  EXPECT_NEAR(training_flops_per_token(llama(126, 16384, 53248, 128), {}, 4096), 2473e9, 0.5e9);
 }
 
 TEST(MatmulPeak, IsTheSpeedOfThisMachine) {
