@@ -206,7 +206,7 @@ Outcome train_rank(const Config& config, std::unique_ptr<ProcessGroup> world, co
   std::string error;
   if (!leg.save_under.empty() &&
       !save_checkpoint(
-          {.root = leg.save_under, .run_id = "tiny", .tokenizer_digest = {}, .data_digest = {}},
+          {.root = leg.save_under, .run_id = "tiny", .digests = {}},
           model, progress, mesh.world(), error)) {
     throw std::runtime_error("not saved: " + error);
   }

@@ -27,14 +27,19 @@ void add_export(CLI::App& command, Run& run) {
   auto* sub = command.add_subcommand("export", "Write the weights for other programs");
   sub->add_option("source", *source, "a step-... folder, or a run folder: its newest")->required();
   const std::map<std::string, WeightFormat> formats{{"hf", WeightFormat::kHuggingFace},
-                                                    {"gguf", WeightFormat::kGguf}};
-  sub->add_option("--format", options->format, "hf: a folder for transformers; gguf: a file")
+                                                    {"gguf", WeightFormat::kGguf},
+                                                    {"peft", WeightFormat::kPeft}};
+  sub->add_option("--format", options->format,
+                  "hf: a folder for transformers; gguf: a file; peft: a LoRA run's adapters alone, "
+                  "which the others merge")
       ->required()
-      ->transform(CLI::CheckedTransformer(formats).description("hf|gguf"));
+      ->transform(CLI::CheckedTransformer(formats).description("hf|gguf|peft"));
   sub->add_option("--output", options->output, "what to make; it must not exist")->required();
   sub->add_option("--dtype", options->dtype,
                   "bf16, f16, f32, for gguf also q8_0; unless given, that of the weights that the "
                   "run began with");
+  sub->add_option("--base", options->base,
+                  "of a LoRA run: its base model, where it lies no more where it did");
   sub->add_option("--max-shard-bytes", options->max_shard_bytes, "hf: of one file of weights")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

@@ -8,7 +8,6 @@
 
 #include "trainer/checkpoint/agreement.h"
 #include "trainer/engine/load_runs.h"
-#include "trainer/engine/run_identity.h"
 
 namespace frugal {
 namespace {
@@ -81,7 +80,7 @@ void check_identity(const CheckpointReader& reader, const Config& config,
     if (key.starts_with("model.rope_")) saved.try_emplace(key, value);
   }
   const auto differences =
-      identity_differences(saved, run_identity(config, facts.tokenizer_digest, facts.data_digest));
+      identity_differences(saved, run_identity(config, facts.digests));
   if (differences.empty()) return;
   std::string text;
   for (const std::string& line : differences) text += "\n  " + line;
@@ -161,7 +160,7 @@ bool save_checkpoint(const CheckpointFacts& facts, const RankModel& model, const
        .run_id = facts.run_id,
        .layout = layout_text(config.parallelism),
        .config = dump_config(config),
-       .identity = run_identity(config, facts.tokenizer_digest, facts.data_digest),
+       .identity = run_identity(config, facts.digests),
        .state = state_of(progress, config.precision)},
       {.stream = &model.compute(), .staging = model.staging()});
   for (const TensorRun& run : model.state_runs(true)) {

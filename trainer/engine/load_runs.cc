@@ -11,6 +11,7 @@
 #include "kernels/core/arena.h"
 #include "kernels/core/threads.h"
 #include "kernels/ops/elementwise.h"
+#include "trainer/checkpoint/weight_set.h"
 
 namespace frugal {
 namespace {
@@ -114,7 +115,7 @@ SliceReader weights_of(const CheckpointReader& reader) {
   for (const auto& entry : reader.tensors()) stored.emplace(entry.name, entry.dtype);
   return [&reader, stored = std::move(stored)](const TensorSlice& slice) {
     TensorSlice master = slice;
-    master.name = "master/" + slice.name;
+    master.name = std::string(kWeightKind) + slice.name;
     const auto found = stored.find(master.name);
     if (found == stored.end() || found->second == slice.local.dtype) return reader.read(master);
     const DType dtype = found->second;

@@ -1,7 +1,6 @@
 // Tensors of a rank out of files, by several readers at once.
 #pragma once
 
-#include <functional>
 #include <span>
 #include <vector>
 
@@ -10,10 +9,6 @@
 #include "trainer/model/param_store.h"
 
 namespace frugal {
-
-// Fills slice.local, which lies on the host. Called by several threads at once. Throws
-// Error(kData).
-using SliceReader = std::function<void(const TensorSlice& slice)>;
 
 // Of a checkpoint's weights under the parameters' own names, in the dtype that the slice wants:
 // its tensors "master/NAME". The reader must outlive it.
