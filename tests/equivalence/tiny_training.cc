@@ -84,8 +84,15 @@ void merge(Outcome& whole, const Outcome& own) {
 
 }  // namespace
 
-Config tiny_config(const std::string& family, const std::string& precision) {
+Config tiny_config(const std::string& name, const std::string& precision) {
+  const std::string family = name.substr(0, name.find('_'));
   Config config;
+  if (name != family) {
+    config.lora.rank = 5;
+    config.lora.alpha = 80.0;  // for one of q, k and v alone, and both sides of the MLP
+    config.lora.targets = {"v_proj", "o_proj", "up_proj", "down_proj"};
+    if (family == "llama") config.lora.targets.emplace_back("q_proj");
+  }
   config.model.model_type = family;
   config.model.hidden_size = 32;
   config.model.intermediate_size = 136;
@@ -182,8 +189,8 @@ Outcome train_rank(const Config& config, std::unique_ptr<ProcessGroup> world, co
                   {.pipeline = p.pipeline, .data = *p.data, .tensor = p.tensor});
   RankModel model(config, mesh, device, leg.compute);
   Progress progress;
+  if (leg.resume_from.empty() || config.lora.rank > 0) model.initialize(7);
   if (leg.resume_from.empty()) {
-    model.initialize(7);
     progress.loss_scale = first_loss_scale(config.precision);
   } else {
     progress = load_checkpoint(CheckpointReader(leg.resume_from), model);
