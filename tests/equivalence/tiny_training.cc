@@ -89,7 +89,7 @@ Config tiny_config(const std::string& name, const std::string& precision) {
   Config config;
   if (name != family) {
     config.lora.rank = 5;
-    config.lora.alpha = 80.0;  // for one of q, k and v alone, and both sides of the MLP
+    config.lora.alpha = 8.0;
     config.lora.targets = {"v_proj", "o_proj", "up_proj", "down_proj"};
     if (family == "llama") config.lora.targets.emplace_back("q_proj");
   }

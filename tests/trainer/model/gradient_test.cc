@@ -176,7 +176,7 @@ TEST(Gradients, LlamaWithBiasesAndRecompute) {
 
 Config lora_config(const std::string& family, std::vector<std::string> targets) {
   Config config = gradient_config(family);
-  config.lora = {.rank = 3, .alpha = 4.0, .targets = std::move(targets), .init_from = {}};
+  config.lora = {.rank = 3, .alpha = 1.5, .targets = std::move(targets), .init_from = {}};
   return config;
 }
 
