@@ -55,7 +55,7 @@ void Linear::forward_gelu(LayerContext& ctx, Tensor y_To, Tensor input_To, Const
   }
   ctx.multiply({.out_MN = y_To,
                 .a = x_TI,
-                .b = own(ctx.params.weight(weight_)),
+                .b = rows_.of(ctx.params.weight(weight_)),
                 .transpose_b = true,
                 .bias_N = bias(ctx),
                 .gelu_input_MN = input_To});
@@ -93,7 +93,7 @@ void Linear::backward_input_gelu(LayerContext& ctx, Tensor dinput, ConstTensor d
     return ops::gelu_backward_input(ctx.compute, dinput, dinput, input);
   }
   ctx.multiply(
-      {.out_MN = dinput, .a = dy, .b = own(ctx.params.weight(weight_)), .dgelu_input_MN = input});
+      {.out_MN = dinput, .a = dy, .b = rows_.of(ctx.params.weight(weight_)), .dgelu_input_MN = input});
 }
 
 void Linear::backward_weight(LayerContext& ctx, ConstTensor dy, ConstTensor x,

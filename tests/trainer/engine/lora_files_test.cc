@@ -126,8 +126,10 @@ Values logits_of(const std::string& path, const std::string& model,
 
 Values golden_logits(const std::string& model) {
   Values out;
-  for (const auto& row : json::parse(std::ifstream(golden("lora", model) + "/golden.json"))["logits"])
-    for (const auto& value : row) out.push_back(value.get<float>());
+  const json file = json::parse(std::ifstream(golden("lora", model) + "/golden.json"));
+  for (const json& row : file["logits"]) {
+    for (const json& value : row) out.push_back(value.get<float>());
+  }
   return out;
 }
 
@@ -159,7 +161,8 @@ TEST_P(LoraFiles, PeftInThenOutIsTheSameFile) {
   const std::string to = export_to(checkpoint_of(GetParam()), {.format = WeightFormat::kPeft});
   const auto adapter = PeftAdapter::open(to);
   Config config = parse_config("model: {init_from: '" + golden("hf", GetParam()) +
-                                   "'}\nlora: {init_from: '" + from + "'}",
+                                   "'}\nlora: {init_from: '" + from +
+                                   "'}\ndata: {sequence_length: 24}",
                                "test", {});
   adopt_init_from(config);
   adopt_adapter_from(config);
@@ -280,11 +283,9 @@ TEST(LoraExport, WhatPeftCannotHave) {
       export_to(empty_checkpoint(config), {.format = WeightFormat::kPeft});
     });
   };
-  Config config;
-  expect_says(said(config), "is not of a LoRA run and has no adapters");
-  config.lora.rank = 2;
-  config.model.model_type = "gpt2";
-  expect_says(said(config), "GPT-2 has queries, keys and values in one transposed matrix");
+  expect_says(said(Config{}), "is not of a LoRA run and has no adapters");
+  expect_says(said(parse_config("model: {model_type: gpt2}\nlora: {rank: 2}", "test", {})),
+              "GPT-2 has queries, keys and values in one transposed matrix");
 }
 
 // A folder with this config and these tensors of two rows and two columns.
