@@ -38,9 +38,8 @@ void add(Stream& stream, Tensor out, ConstTensor a, ConstTensor b) {
 }
 
 void scale(Stream& stream, Tensor out, ConstTensor x, float factor) {
-  visit_float(out.dtype, [&]<class T>() {
-    map<T, T, 1, 1>(stream, "scale", {out}, {x}, Times{factor});
-  });
+  visit_float(out.dtype,
+              [&]<class T>() { map<T, T, 1, 1>(stream, "scale", {out}, {x}, Times{factor}); });
 }
 
 void cast(Stream& stream, Tensor out, ConstTensor x) {

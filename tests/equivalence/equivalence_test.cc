@@ -1,7 +1,6 @@
 // Determinism D2 on thread ranks. For Llama and GPT-2 (tied embeddings), float32 and bfloat16, for
-// Llama in float16 with updates that overflow, for state and weights that are rounded by chance, and
-// for LoRA, 20 steps with document masks, ignored targets
-// and an odd vocabulary:
+// Llama in float16 with updates that overflow, for state and weights that are rounded by chance,
+// and for LoRA, 20 steps with document masks, ignored targets and an odd vocabulary:
 //
 //   SameBits    losses, gradient norms, weights and optimizer state on data 1, 2, 4, 8 x pipeline 1
 //               to 4 x gpipe, 1f1b, interleaved_1f1b, zb_h1 x recompute x ZeRO, with stages by cost
@@ -135,16 +134,13 @@ TEST_P(EveryVariant, SameBitsAcrossResume) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Equivalence, EveryVariant,
-                         testing::Values(Variant{"llama", "fp32"}, Variant{"llama", "bf16"},
-                                         Variant{"gpt2", "fp32"}, Variant{"gpt2", "bf16"},
-                                         Variant{"llama", "fp16"}, Variant{"gpt2", "bf16_state"},
-                                         Variant{"llama", "bf16_lean"},
-                                         Variant{"llama_lora", "bf16"},
-                                         Variant{"gpt2_lora", "fp32"}),
-                         [](const auto& info) {
-                           return info.param.family + "_" + info.param.precision;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Equivalence, EveryVariant,
+    testing::Values(Variant{"llama", "fp32"}, Variant{"llama", "bf16"}, Variant{"gpt2", "fp32"},
+                    Variant{"gpt2", "bf16"}, Variant{"llama", "fp16"},
+                    Variant{"gpt2", "bf16_state"}, Variant{"llama", "bf16_lean"},
+                    Variant{"llama_lora", "bf16"}, Variant{"gpt2_lora", "fp32"}),
+    [](const auto& info) { return info.param.family + "_" + info.param.precision; });
 
 std::vector<Layout> tensor_layouts() {
   return {{.tensor = 2},
@@ -184,9 +180,8 @@ TEST(Tensor, SameBitsAtOneSize) {
                            .schedule = "zb_h1",
                            .zero_stage = 0,
                            .recompute = true};
-  for (const Variant& variant :
-       {Variant{"llama", "bf16"}, Variant{"llama", "bf16_lean"}, Variant{"gpt2", "fp32"},
-        Variant{"llama_lora", "bf16"}}) {
+  for (const Variant& variant : {Variant{"llama", "bf16"}, Variant{"llama", "bf16_lean"},
+                                 Variant{"gpt2", "fp32"}, Variant{"llama_lora", "bf16"}}) {
     for (const Layout& layout : {interleaved, zero_bubble}) {
       SCOPED_TRACE(variant.family + " " + describe(layout));
       Config alone = tiny_config(variant.family, variant.precision);
@@ -290,10 +285,11 @@ TEST(Plan, OfLoraCountsAdaptersAlone) {
     EXPECT_EQ(elements, trained_parameter_count(config.model, config.lora));
     // Whole blocks of float32 for each of eight lanes: the gradient, and three levels of sums.
     EXPECT_EQ(lora.gradients, static_cast<std::size_t>(blocks * kParamBlock * 4 * (1 + 3)));
-    // Two moments and the master of each adapter; a sum for each block, and twice for each parameter
-    // of the model.
+    // Two moments and the master of each adapter; a sum for each block, and twice for each
+    // parameter of the model.
     EXPECT_GE(lora.optimizer, static_cast<std::size_t>(elements * 12));
-    EXPECT_LE(lora.optimizer, static_cast<std::size_t>(largest + blocks * 4 + 2 * params * 8 + 3 * 512));
+    EXPECT_LE(lora.optimizer,
+              static_cast<std::size_t>(largest + blocks * 4 + 2 * params * 8 + 3 * 512));
     // The base once, in two bytes, and the adapters.
     EXPECT_EQ(lora.weights, whole.weights + static_cast<std::size_t>(blocks * kParamBlock * 2));
     EXPECT_LT(lora.activations, whole.activations);

@@ -111,7 +111,7 @@ Config tiny_config(const std::string& name, const std::string& precision) {
   config.precision.optimizer_state = precision.find('_') == std::string::npos ? "fp32" : "bf16";
   config.precision.initial_loss_scale = 1 << 24;
   config.precision.loss_scale_window = 3;
-  config.eval.batches = 5;  // no data-parallel size but 1 divides them
+  config.eval.batches = 5;         // no data-parallel size but 1 divides them
   config.tokenizer.path = "none";  // samples are of tokens here
   config.sample = {.interval = 1, .prompts = {"abc", "ab"}, .max_new_tokens = 8};
   config.train.steps = kSteps;
@@ -212,9 +212,8 @@ Outcome train_rank(const Config& config, std::unique_ptr<ProcessGroup> world, co
   out.tensors = tensors_of(model);
   std::string error;
   if (!leg.save_under.empty() &&
-      !save_checkpoint(
-          {.root = leg.save_under, .run_id = "tiny", .digests = {}},
-          model, progress, mesh.world(), error)) {
+      !save_checkpoint({.root = leg.save_under, .run_id = "tiny", .digests = {}}, model, progress,
+                       mesh.world(), error)) {
     throw std::runtime_error("not saved: " + error);
   }
   return out;

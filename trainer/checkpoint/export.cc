@@ -54,9 +54,9 @@ const ExportType& type_of(const ExportOptions& options, const CheckpointReader& 
   const bool gguf = options.format == WeightFormat::kGguf;
   if (type == kTypes.end() || (!gguf && type->torch.empty())) {
     fail(ErrorKind::kUsage, "dtype '", name, "': ",
-         gguf                                     ? "gguf has bf16, f16, f32 and q8_0"
+         gguf                                    ? "gguf has bf16, f16, f32 and q8_0"
          : options.format == WeightFormat::kPeft ? "peft has bf16, f16 and f32"
-                                                  : "hf has bf16, f16 and f32");
+                                                 : "hf has bf16, f16 and f32");
   }
   return *type;
 }
@@ -155,9 +155,9 @@ class Exporter {
         base_(base_of(reader, options, config_)),
         weights_(base_ ? merged_weights(reader, *base_, config_) : stored_weights(reader)) {
     const bool adapters = options.format == WeightFormat::kPeft;
-    tensors_ = adapters ? plan_adapter_export(weights_)
-                        : plan_export(weights_,
-                                      weight_rules(options.format, config_.model.model_type));
+    tensors_ = adapters
+                   ? plan_adapter_export(weights_)
+                   : plan_export(weights_, weight_rules(options.format, config_.model.model_type));
     for (ExportTensor& tensor : tensors_) tensor.element = element_of(tensor);
     if (adapters) return;
     FRUGAL_CHECK(tensors_[0].ours[0] == "model.embed_tokens.weight");

@@ -1,5 +1,5 @@
-// From a checkpoint to what others read: a Hugging Face folder, a GGUF file, or the folder of a PEFT
-// adapter.
+// From a checkpoint to what others read: a Hugging Face folder, a GGUF file, or the folder of a
+// PEFT adapter.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +36,8 @@ struct ExportOptions {
 // The output appears under a temporary name beside it and is renamed when it is whole; after an
 // error nothing of it is left. Throws Error(kUsage) for an output that exists or a dtype that the
 // format has not, Error(kData) where checkpoint or tokenizer cannot be read, a value does not fit
-// the dtype, or writing fails; kUsage too where there are no adapters for PEFT, or GPT-2's. Returns a line that says what was written.
+// the dtype, or writing fails; kUsage too where there are no adapters for PEFT, or GPT-2's. Returns
+// a line that says what was written.
 std::string export_checkpoint(const CheckpointReader& reader, const ExportOptions& options);
 
 }  // namespace frugal

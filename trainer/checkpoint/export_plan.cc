@@ -66,8 +66,8 @@ class Planner {
       const auto found = left_.find(ours);
       if (found == left_.end() || found->second.global != entry.global ||
           found->second.dtype != entry.dtype || entry.global.rank < 1 || entry.global.rank > 2) {
-        fail(ErrorKind::kData, weights_.where, ": tensor ", ours,
-             " is missing or not as ", entry.name, ", with which it is one tensor there");
+        fail(ErrorKind::kData, weights_.where, ": tensor ", ours, " is missing or not as ",
+             entry.name, ", with which it is one tensor there");
       }
       tensor.ours.push_back(found->second.name);
       left_.erase(found);
@@ -92,8 +92,7 @@ std::int64_t ExportTensor::bytes() const {
   return elements_of(shape).value() / layout.block * layout.bytes;
 }
 
-std::vector<ExportTensor> plan_export(const WeightSet& weights,
-                                      std::span<const WeightRule> rules) {
+std::vector<ExportTensor> plan_export(const WeightSet& weights, std::span<const WeightRule> rules) {
   return Planner(weights, rules).plan();
 }
 

@@ -26,8 +26,7 @@ struct ExportTensor {
 
 // The weights in the order of the rules, `element` still to be chosen. Throws
 // Error(kData) where a weight has no name there, or ones that belong together differ.
-std::vector<ExportTensor> plan_export(const WeightSet& weights,
-                                      std::span<const WeightRule> rules);
+std::vector<ExportTensor> plan_export(const WeightSet& weights, std::span<const WeightRule> rules);
 
 // Adapters as PEFT's files have them, `element` still to be chosen: under their own names with
 // kPeftPrefix.

@@ -294,8 +294,8 @@ std::string ForeignWeights::fingerprint() const {
     impl_->file_of(stored).read(stored.position, std::span(ends).first(ends.size() / 2));
     impl_->file_of(stored).read(stored.position + stored.bytes - size,
                                 std::span(ends).subspan(ends.size() / 2));
-    facts += fmt::format("{} {} {} {:016x}\n", name, text_of(stored.shape), stored.type,
-                         xxh3_64(ends));
+    facts +=
+        fmt::format("{} {} {} {:016x}\n", name, text_of(stored.shape), stored.type, xxh3_64(ends));
   }
   return fmt::format("{:016x}", xxh3_64(bytes_of(facts)));
 }

@@ -52,8 +52,8 @@ class ForeignWeights {
   // The type that most elements have: "BF16".
   const std::string& type() const;
 
-  // A digest of what tells one set of weights from another: of each tensor name, shape, type, and its
-  // first and last 4 KiB. 16 hexadecimal digits.
+  // A digest of what tells one set of weights from another: of each tensor name, shape, type, and
+  // its first and last 4 KiB. 16 hexadecimal digits.
   std::string fingerprint() const;
 
   // Compares with what a model has. Throws Error(kData) with every difference at once (the first

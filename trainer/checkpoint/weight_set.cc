@@ -12,7 +12,8 @@ constexpr std::string_view kA = ".lora_A.weight", kB = ".lora_B.weight";
 constexpr std::string_view kHead = "lm_head.weight";
 
 const CheckpointReader::Entry* find_entry(const WeightSet& set, const std::string& name) {
-  const auto found = std::ranges::lower_bound(set.entries, name, {}, &CheckpointReader::Entry::name);
+  const auto found =
+      std::ranges::lower_bound(set.entries, name, {}, &CheckpointReader::Entry::name);
   return found != set.entries.end() && found->name == name ? &*found : nullptr;
 }
 
@@ -36,7 +37,8 @@ void add_adapter(const WeightSet& adapters, const TensorSlice& slice, float scal
   const auto* a = find_entry(adapters, module + std::string(kA));
   const auto* b = find_entry(adapters, module + std::string(kB));
   if (a == nullptr || b == nullptr) return;
-  const std::int64_t rank = a->global[0], rows = slice.local.shape[0], columns = slice.local.shape[1];
+  const std::int64_t rank = a->global[0], rows = slice.local.shape[0],
+                     columns = slice.local.shape[1];
   const auto a_RC = read_box(adapters, *a, {0, slice.offset[1]}, {rank, columns});
   const auto b_NR = read_box(adapters, *b, {slice.offset[0], 0}, {rows, rank});
   std::vector<float> sums(static_cast<std::size_t>(columns));

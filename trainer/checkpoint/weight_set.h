@@ -23,8 +23,8 @@ struct WeightSet {
 WeightSet stored_weights(const CheckpointReader& reader);
 
 // W + alpha / rank * B A of every adapted W, and every other weight of the base, in float32. The
-// checkpoint of a LoRA run and its base must outlive it. Throws Error(kData) where an adapter has no
-// weight beside it.
+// checkpoint of a LoRA run and its base must outlive it. Throws Error(kData) where an adapter has
+// no weight beside it.
 WeightSet merged_weights(const CheckpointReader& reader, const ForeignWeights& base,
                          const Config& config);
 

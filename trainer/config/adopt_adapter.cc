@@ -17,9 +17,8 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kRead{
 
 // Of any value: where an adapter came from, how it was trained, and what other fields use.
 constexpr std::array<std::string_view, 9> kWithoutEffect{
-    "auto_mapping", "base_model_name_or_path", "inference_mode",
-    "lora_dropout", "megatron_core",           "peft_version",
-    "qalora_group_size", "revision",           "task_type"};
+    "auto_mapping", "base_model_name_or_path", "inference_mode", "lora_dropout", "megatron_core",
+    "peft_version", "qalora_group_size",       "revision",       "task_type"};
 // Beginnings that leave the base as it was.
 constexpr std::array<std::string_view, 5> kPlainBeginnings{"true", "false", "gaussian",
                                                            "orthogonal", "eva"};
@@ -62,7 +61,8 @@ class AdapterAdoption {
 
  private:
   void take(const Entry& entry) {
-    const auto* read = std::ranges::find(kRead, entry.key, [](const auto& pair) { return pair.first; });
+    const auto* read =
+        std::ranges::find(kRead, entry.key, [](const auto& pair) { return pair.first; });
     if (read != kRead.end()) return set(std::string(read->second), entry);
     const std::string& key = entry.key;
     const auto is_in = [](const auto& list, const std::string& text) {

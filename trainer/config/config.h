@@ -216,9 +216,9 @@ Config parse_config(std::string_view text, const std::string& name,
 // all problems at once.
 void adopt_model(Config& config, std::string_view json, const std::string& name);
 
-// Sets the lora section from the text of PEFT's adapter_config.json, as lora.init_from asks: what the
-// user did not set; what was set to another value is a problem, and so is a field that changes what
-// the adapters compute and is not known here. Throws ConfigError, all problems at once.
+// Sets the lora section from the text of PEFT's adapter_config.json, as lora.init_from asks: what
+// the user did not set; what was set to another value is a problem, and so is a field that changes
+// what the adapters compute and is not known here. Throws ConfigError, all problems at once.
 void adopt_adapter(Config& config, std::string_view json, const std::string& name);
 
 // Fills every `auto` that needs no files: data-parallel size, lanes, decay steps, model defaults;

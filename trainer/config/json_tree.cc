@@ -72,9 +72,9 @@ Node read_json(const Source& source) {
   Watch watch;
   const json file = json::parse(text, std::ref(watch), /*allow_exceptions=*/false);
   if (!watch.fault().empty() || !file.is_object()) {
-    throw ConfigError(source.name + ": " +
-                      (watch.fault().empty() ? "not a JSON object, or a damaged one"
-                                             : watch.fault()));
+    throw ConfigError(
+        source.name + ": " +
+        (watch.fault().empty() ? "not a JSON object, or a damaged one" : watch.fault()));
   }
   return node_of(file, {&source, 0, 0}, source);
 }

@@ -94,10 +94,9 @@ std::string parameters_text(const Config& config) {
 std::string plan_report(const Config& config) {
   const ParallelismConfig& p = config.parallelism;
   const int ranks = p.data.value_or(1) * p.pipeline * p.context * p.tensor;
-  std::string out = fmt::format(
-      "run {}: {}, {}\nlayout: {} ({})\n", config.run.name, parameters_text(config),
-      config.precision.compute,
-      layout_text(p), ranks == 1 ? "1 rank" : fmt::format("{} ranks", ranks));
+  std::string out = fmt::format("run {}: {}, {}\nlayout: {} ({})\n", config.run.name,
+                                parameters_text(config), config.precision.compute, layout_text(p),
+                                ranks == 1 ? "1 rank" : fmt::format("{} ranks", ranks));
   out += fmt::format("step: {} sequences of {} tokens, micro-batches of {}\n",
                      config.batch.global_batch_size, config.data.sequence_length,
                      config.batch.micro_batch_size);

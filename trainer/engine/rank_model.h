@@ -79,8 +79,8 @@ class RankModel {
   // nobody.
   static MemoryPlan plan(const Config& config, int world_rank, Device device = {});
 
-  // Trained weights from the seed, the same on every layout, and frozen ones too unless `frozen` has
-  // them; optimizer state zero.
+  // Trained weights from the seed, the same on every layout, and frozen ones too unless `frozen`
+  // has them; optimizer state zero.
   void initialize(std::uint64_t seed, const SliceReader& frozen = {});
   // Trained weights from elsewhere, this rank's parts of them; optimizer state zero.
   void initialize(const SliceReader& weights);
@@ -163,7 +163,7 @@ class RankModel {
   std::vector<Microbatch> microbatches_;
   std::vector<Mirrored> ids_, targets_, document_starts_;  // by micro-batch, i32 [tokens]
   std::vector<Mirrored> positions_;  // with document mask by micro-batch, else one for all
-  Tensor lane_losses_;      // f32 [lanes of all data ranks]: own ones filled
+  Tensor lane_losses_;               // f32 [lanes of all data ranks]: own ones filled
   Tensor eval_losses_;      // f32 [micro-batches of an evaluation, all data ranks]: own ones filled
   Mirrored loss_sum_;       // f32 [1]
   Mirrored target_tokens_;  // i32 [1]

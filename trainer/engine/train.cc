@@ -18,7 +18,8 @@ TrainingRun prepare_training(Config config, int world_size) {
   const bool lora = config.lora.rank > 0;
   if (lora && !init_from) {
     fail(ErrorKind::kUsage,
-         "lora.rank is set, but model.init_from is not: adapters are trained beside the weights of a "
+         "lora.rank is set, but model.init_from is not: adapters are trained beside the weights of "
+         "a "
          "model; name a Hugging Face folder or a GGUF file there, or set lora.rank to 0");
   }
   rank_device(config, {});  // where there is none, say so before anything is read

@@ -22,8 +22,8 @@ struct TrainingRun {
   std::shared_ptr<const Tokenizer> tokenizer;
 };
 
-// Opens model.init_from and lora.init_from, reads the tokenizer and resolves the config for world_size ranks. Throws
-// ConfigError, Error(kData).
+// Opens model.init_from and lora.init_from, reads the tokenizer and resolves the config for
+// world_size ranks. Throws ConfigError, Error(kData).
 TrainingRun prepare_training(Config config, int world_size);
 
 // Resolves the config for world_size ranks and a plan_report(): on a machine without the GPU it

@@ -184,10 +184,9 @@ void TrainLoop::open_metrics() {
                                .console_interval = config_.logging.interval,
                                .tensorboard = config_.logging.tensorboard,
                                .said_before = std::move(said_before_)});
-    metrics_->say(fmt::format(
-        "{}: {}, {}, {}, {} sequences in an epoch", folder_.path(), parameters_text(config_),
-        config_.precision.compute,
-        layout_text(config_.parallelism), train_data_->sequences()));
+    metrics_->say(fmt::format("{}: {}, {}, {}, {} sequences in an epoch", folder_.path(),
+                              parameters_text(config_), config_.precision.compute,
+                              layout_text(config_.parallelism), train_data_->sequences()));
     if (config_.train.threads.value_or(0) > available_cores()) {
       metrics_->say(
           fmt::format("warning: train.threads is {}, but this process may run on {} cores only; "
@@ -288,7 +287,8 @@ void TrainLoop::report(const StepResult& result, double seconds, const Requests&
   if (!on_host(device_) && gpu_.memory_bytes == 0)
     gpu_ = device_runtime(device_.type).info(device_);
   const double rate = static_cast<double>(result.target_tokens) / seconds;
-  const double flops = training_flops_per_token(config_.model, config_.lora, config_.data.sequence_length) * rate;
+  const double flops =
+      training_flops_per_token(config_.model, config_.lora, config_.data.sequence_length) * rate;
   const auto loss_scale = scales_loss() ? std::optional(progress_.loss_scale.value) : std::nullopt;
   metrics_->step({.step = progress_.step,
                   .loss = result.loss,

@@ -29,10 +29,11 @@ struct WeightSource {
   std::string tokenizer_digest;                   // of the training; empty where it is not known
 };
 
-// path: a step-... folder (of a LoRA run: the adapters beside the base at model.init_from), a folder of Hugging Face's or a *.gguf. overrides: of the config that a
-// checkpoint holds, or of the defaults: device, precision.compute, parallelism. A foreign model
-// computes in float32 where its weights have that format, in fp16 where they have that, else in
-// bf16. Throws ConfigError, Error(kData), also where the file's tensors are not those of its model.
+// path: a step-... folder (of a LoRA run: the adapters beside the base at model.init_from), a
+// folder of Hugging Face's or a *.gguf. overrides: of the config that a checkpoint holds, or of the
+// defaults: device, precision.compute, parallelism. A foreign model computes in float32 where its
+// weights have that format, in fp16 where they have that, else in bf16. Throws ConfigError,
+// Error(kData), also where the file's tensors are not those of its model.
 WeightSource open_weights(const std::string& path, std::span<const std::string> overrides,
                           int ranks);
 

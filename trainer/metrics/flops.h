@@ -1,5 +1,5 @@
-// Model FLOP accounting. Formulas: per token 6 * (parameters that multiply; with LoRA 4) + attention over the
-// causal half of the sequence.
+// Model FLOP accounting. Formulas: per token 6 * (parameters that multiply; with LoRA 4) +
+// attention over the causal half of the sequence.
 #pragma once
 
 #include <cstdint>

@@ -92,8 +92,10 @@ void Linear::backward_input_gelu(LayerContext& ctx, Tensor dinput, ConstTensor d
     backward_input(ctx, dinput, dy, false);
     return ops::gelu_backward_input(ctx.compute, dinput, dinput, input);
   }
-  ctx.multiply(
-      {.out_MN = dinput, .a = dy, .b = rows_.of(ctx.params.weight(weight_)), .dgelu_input_MN = input});
+  ctx.multiply({.out_MN = dinput,
+                .a = dy,
+                .b = rows_.of(ctx.params.weight(weight_)),
+                .dgelu_input_MN = input});
 }
 
 void Linear::backward_weight(LayerContext& ctx, ConstTensor dy, ConstTensor x,

@@ -19,8 +19,7 @@ void LoraAdapter::declare(LayerBuilder& builder, const LoraDimensions& lora,
               .sharded = weight.local[1] != in,
               .decay = true,
               .adapter = true,
-              .init = {ParamInit::Kind::kNormal,
-                       1.0F / std::sqrt(3.0F * static_cast<float>(in))}};
+              .init = {ParamInit::Kind::kNormal, 1.0F / std::sqrt(3.0F * static_cast<float>(in))}};
   a.offset[1] = weight.offset[1];
   a_ = builder.param(a);
   ParamSpec b{.name = name + ".lora_B.weight",

@@ -25,7 +25,8 @@ struct WeightRows {
 // computed again in backward_weight instead of kept.
 class LoraAdapter {
  public:
-  // weight: the map's; `name` is its name without ".weight". Declares nothing where it is no target.
+  // weight: the map's; `name` is its name without ".weight". Declares nothing where it is no
+  // target.
   void declare(LayerBuilder& builder, const LoraDimensions& lora, const std::string& name,
                const ParamSpec& weight);
   bool declared() const { return a_ >= 0; }
@@ -40,7 +41,7 @@ class LoraAdapter {
 
  private:
   // In scratch, which the caller marks.
-  Tensor down(LayerContext& ctx, ConstTensor x_Ti) const;                          // scale x A^T
+  Tensor down(LayerContext& ctx, ConstTensor x_Ti) const;                             // scale x A^T
   Tensor down_gradient(LayerContext& ctx, ConstTensor dy_To, WeightRows rows) const;  // scale dy B
 
   ParamId a_ = -1, b_ = -1;

@@ -6,10 +6,11 @@
 namespace frugal {
 
 void Norm::declare(LayerBuilder& builder, const ModelDimensions& dims, const std::string& name) {
-  declare(
-      builder,
-      {.name = name, .width = dims.hidden, .layer_norm = dims.layer_norm, .eps = dims.norm_eps,
-       .frozen = dims.lora.rank > 0});
+  declare(builder, {.name = name,
+                    .width = dims.hidden,
+                    .layer_norm = dims.layer_norm,
+                    .eps = dims.norm_eps,
+                    .frozen = dims.lora.rank > 0});
 }
 
 void Norm::declare(LayerBuilder& builder, const NormSpec& norm) {

@@ -38,8 +38,8 @@ TEST(AdoptAdapter, WhatPeftWrites) {
 
 TEST(AdoptAdapter, TheUsersWordAgainstTheFiles) {
   const std::string file = golden("qwen2").dump();
-  EXPECT_EQ(refusal_of(parse("lora: {rank: 2, targets: [gate_proj, q_proj, o_proj, v_proj]}"), file),
-            "");
+  EXPECT_EQ(
+      refusal_of(parse("lora: {rank: 2, targets: [gate_proj, q_proj, o_proj, v_proj]}"), file), "");
   EXPECT_TRUE(says(refusal_of(parse("lora: {rank: 3}"), file),
                    "a.yaml:1:14: lora.rank is 3 here, but 2 in A/adapter_config.json, whose "
                    "adapters lora.init_from asks for; remove the key"));
@@ -50,40 +50,40 @@ TEST(AdoptAdapter, TheUsersWordAgainstTheFiles) {
 
 // Every field that changes what the adapters compute, by its name.
 TEST(AdoptAdapter, RefusesOtherMathematics) {
-  for (const auto& [field, value] : std::vector<std::pair<std::string, json>>{
-           {"use_rslora", true},
-           {"use_dora", true},
-           {"use_qalora", true},
-           {"fan_in_fan_out", true},
-           {"lora_bias", true},
-           {"bias", "lora_only"},
-           {"bias", "all"},
-           {"modules_to_save", {"lm_head"}},
-           {"rank_pattern", {{"q_proj", 4}}},
-           {"alpha_pattern", {{"q_proj", 4}}},
-           {"layers_to_transform", {0}},
-           {"layers_to_transform", 0},
-           {"layers_pattern", "h"},
-           {"exclude_modules", {"q_proj"}},
-           {"layer_replication", {{0, 1}}},
-           {"target_parameters", {"x"}},
-           {"trainable_token_indices", {1}},
-           {"init_lora_weights", "pissa"},
-           {"megatron_config", {{"x", 1}}},
-           {"a_new_field", 1}}) {
+  for (const auto& [field, value] :
+       std::vector<std::pair<std::string, json>>{{"use_rslora", true},
+                                                 {"use_dora", true},
+                                                 {"use_qalora", true},
+                                                 {"fan_in_fan_out", true},
+                                                 {"lora_bias", true},
+                                                 {"bias", "lora_only"},
+                                                 {"bias", "all"},
+                                                 {"modules_to_save", {"lm_head"}},
+                                                 {"rank_pattern", {{"q_proj", 4}}},
+                                                 {"alpha_pattern", {{"q_proj", 4}}},
+                                                 {"layers_to_transform", {0}},
+                                                 {"layers_to_transform", 0},
+                                                 {"layers_pattern", "h"},
+                                                 {"exclude_modules", {"q_proj"}},
+                                                 {"layer_replication", {{0, 1}}},
+                                                 {"target_parameters", {"x"}},
+                                                 {"trainable_token_indices", {1}},
+                                                 {"init_lora_weights", "pissa"},
+                                                 {"megatron_config", {{"x", 1}}},
+                                                 {"a_new_field", 1}}) {
     SCOPED_TRACE(field + " " + value.dump());
     json file = golden("llama3");
     file[field] = value;
     EXPECT_TRUE(says(refusal_of({}, file.dump()),
                      "the field '" + field + "' changes what the adapters compute"));
   }
-  for (const auto& [field, value] : std::vector<std::pair<std::string, json>>{
-           {"lora_dropout", 0.1},
-           {"init_lora_weights", "gaussian"},
-           {"init_lora_weights", false},
-           {"a_new_field", nullptr},
-           {"another_new_field", false},
-           {"inference_mode", false}}) {
+  for (const auto& [field, value] :
+       std::vector<std::pair<std::string, json>>{{"lora_dropout", 0.1},
+                                                 {"init_lora_weights", "gaussian"},
+                                                 {"init_lora_weights", false},
+                                                 {"a_new_field", nullptr},
+                                                 {"another_new_field", false},
+                                                 {"inference_mode", false}}) {
     json file = golden("llama3");
     file[field] = value;
     EXPECT_EQ(refusal_of({}, file.dump()), "") << field;
@@ -115,8 +115,8 @@ TEST(AdoptAdapter, WhatIsNoAdapterThatCanBeRead) {
 
 std::string lora_problems(const std::string& lora, const std::string& model = "") {
   try {
-    Config config = parse("lora: " + lora + "\nmodel: {intermediate_size: 64, vocab_size: 100" +
-                          model + "}");
+    Config config =
+        parse("lora: " + lora + "\nmodel: {intermediate_size: 64, vocab_size: 100" + model + "}");
     resolve_config(config, 1);
   } catch (const ConfigError& error) {
     return error.what();

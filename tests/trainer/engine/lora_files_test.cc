@@ -1,5 +1,5 @@
-// Adapters on their way: from PEFT's files into a run on several ranks, into its checkpoint, and out of
-// it as PEFT's files, as merged weights, and as a model that generates.
+// Adapters on their way: from PEFT's files into a run on several ranks, into its checkpoint, and
+// out of it as PEFT's files, as merged weights, and as a model that generates.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -14,6 +14,8 @@
 #include "nlohmann/json.hpp"
 #include "tests/trainer/checkpoint/saved_model.h"
 #include "trainer/checkpoint/export.h"
+#include "trainer/checkpoint/file_ops.h"
+#include "trainer/checkpoint/safetensors_file.h"
 #include "trainer/checkpoint/weight_set.h"
 #include "trainer/engine/checkpointing.h"
 #include "trainer/engine/inference_rank.h"
@@ -68,10 +70,9 @@ std::string checkpoint_of(const std::string& model_name, const std::string& base
     model.load_frozen([&](const TensorSlice& slice) { foreign->read(slice); });
     model.initialize([&](const TensorSlice& slice) { adapter->read(slice); });
     std::string error;
-    ASSERT_TRUE(save_checkpoint({.root = root,
-                                 .run_id = "lora",
-                                 .digests = {.base = foreign->fingerprint()}},
-                                model, {.step = 1, .weights_dtype = "f32"}, mesh.world(), error))
+    ASSERT_TRUE(save_checkpoint(
+        {.root = root, .run_id = "lora", .digests = {.base = foreign->fingerprint()}}, model,
+        {.step = 1, .weights_dtype = "f32"}, mesh.world(), error))
         << error;
   });
   return root + "/step-00000001";
@@ -160,10 +161,10 @@ TEST_P(LoraFiles, PeftInThenOutIsTheSameFile) {
   const std::string from = golden("lora", GetParam());
   const std::string to = export_to(checkpoint_of(GetParam()), {.format = WeightFormat::kPeft});
   const auto adapter = PeftAdapter::open(to);
-  Config config = parse_config("model: {init_from: '" + golden("hf", GetParam()) +
-                                   "'}\nlora: {init_from: '" + from +
-                                   "'}\ndata: {sequence_length: 24}",
-                               "test", {});
+  Config config =
+      parse_config("model: {init_from: '" + golden("hf", GetParam()) + "'}\nlora: {init_from: '" +
+                       from + "'}\ndata: {sequence_length: 24}",
+                   "test", {});
   adopt_init_from(config);
   adopt_adapter_from(config);
   Config back = config;
@@ -231,6 +232,30 @@ TEST_P(LoraFiles, MergedWeightsAreTheSum) {
   EXPECT_EQ(adapted, 2 * static_cast<int>(facts["target_modules"].size()));
 }
 
+// Exports take bands of rows, or of columns.
+TEST_P(LoraFiles, MergedBoxesArePartsOfTheWhole) {
+  const CheckpointReader reader(checkpoint_of(GetParam()));
+  const auto base = ForeignWeights::open(golden("hf", GetParam()));
+  const Config config = parse_config(reader.info().config, "config of the run", {});
+  const WeightSet merged = merged_weights(reader, *base, config);
+  for (const auto& entry : merged.entries) {
+    if (entry.global.rank != 2) continue;
+    SCOPED_TRACE(entry.name);
+    const Values whole = read_whole(merged.read, entry.name, entry.global);
+    const std::int64_t columns = entry.global[1];
+    const Shape extent{entry.global[0] - 3, columns - 5};
+    Values box(static_cast<std::size_t>(extent.numel()));
+    merged.read({.name = entry.name,
+                 .global = entry.global,
+                 .offset = {2, 4},
+                 .local = {reinterpret_cast<std::byte*>(box.data()), extent, DType::kF32, {}}});
+    for (std::int64_t i = 0; i < extent.numel(); ++i) {
+      ASSERT_EQ(box[static_cast<std::size_t>(i)],
+                whole[static_cast<std::size_t>((2 + i / extent[1]) * columns + 4 + i % extent[1])]);
+    }
+  }
+}
+
 TEST_P(LoraFiles, GenerateWithTheReferencesLogits) {
   const std::string checkpoint = checkpoint_of(GetParam());
   const Values expected = golden_logits(GetParam());
@@ -256,10 +281,15 @@ TEST(LoraBase, MayMoveButNotChange) {
             1e-4);
   export_to(checkpoint, {.base = moved});
   export_to(checkpoint, {.format = WeightFormat::kPeft});  // needs none
-  // The last weight of the last tensor.
-  std::string bytes = read_bytes(moved + "/model.safetensors");
-  bytes.back() = static_cast<char>(bytes.back() ^ 1);
-  write_bytes(moved + "/model.safetensors", bytes);
+  // The last byte of a tensor of 12 KiB.
+  const std::string file = moved + "/model.safetensors";
+  std::string bytes = read_bytes(file);
+  for (const ForeignTensor& tensor : read_safetensors(StoredFile(file), file)) {
+    if (tensor.name != "lm_head.weight") continue;
+    char& last = bytes.at(static_cast<std::size_t>(tensor.position + tensor.bytes) - 1);
+    last = static_cast<char>(last ^ 1);
+  }
+  write_bytes(file, bytes);
   for (const std::string& other : {moved, golden("hf", "qwen2")}) {
     expect_says(refusal([&] { open_weights(checkpoint, here(other), 1); }),
                 other + ": is not the base model beside which the adapters in " + checkpoint +
@@ -273,15 +303,14 @@ std::string empty_checkpoint(const Config& config) {
   const std::string root = fresh_root();
   const auto world = make_lone_world()->group();
   std::string error;
-  EXPECT_TRUE(CheckpointWriter(root, {.step = 1, .config = dump_config(config)}).commit(*world, error));
+  EXPECT_TRUE(
+      CheckpointWriter(root, {.step = 1, .config = dump_config(config)}).commit(*world, error));
   return root + "/step-00000001";
 }
 
 TEST(LoraExport, WhatPeftCannotHave) {
   const auto said = [](const Config& config) {
-    return refusal([&] {
-      export_to(empty_checkpoint(config), {.format = WeightFormat::kPeft});
-    });
+    return refusal([&] { export_to(empty_checkpoint(config), {.format = WeightFormat::kPeft}); });
   };
   expect_says(said(Config{}), "is not of a LoRA run and has no adapters");
   expect_says(said(parse_config("model: {model_type: gpt2}\nlora: {rank: 2}", "test", {})),
@@ -296,7 +325,8 @@ std::string adapter_folder(const std::string& config, const std::vector<std::str
   json header;
   std::size_t position = 0;
   for (const std::string& name : names) {
-    header[name] = {{"dtype", "F32"}, {"shape", {2, 2}}, {"data_offsets", {position, position + 16}}};
+    header[name] = {
+        {"dtype", "F32"}, {"shape", {2, 2}}, {"data_offsets", {position, position + 16}}};
     position += 16;
   }
   const std::string text = header.dump();

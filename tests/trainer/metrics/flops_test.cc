@@ -84,6 +84,25 @@ TEST(TrainingFlops, LookedUpTablesDoNotCount) {
   EXPECT_NEAR(training_flops_per_token(llama(126, 16384, 53248, 128), {}, 4096), 2473e9, 0.5e9);
 }
 
+TEST(TrainingFlops, OfLora) {
+  // Of SmolLM2-135M: q and o 576 x 576, k and v 576 x 192, the MLP 576 x 1536.
+  ModelConfig m = llama(30, 576, 1536, 9);
+  m.num_key_value_heads = 3;
+  m.head_dim = 64;
+  m.vocab_size = 49152;
+  m.tie_word_embeddings = true;
+  EXPECT_EQ(parameter_count(m), 134'515'008);
+  LoraConfig lora;
+  EXPECT_EQ(trained_parameter_count(m, lora), parameter_count(m));
+  lora.rank = 8;
+  EXPECT_EQ(trained_parameter_count(m, lora), 921'600);  // as PEFT counts them
+  const double attention = 6.0 * 30 * 576 * 512;
+  EXPECT_DOUBLE_EQ(training_flops_per_token(m, lora, 512),
+                   4.0 * 134'515'008 + 6.0 * 921'600 + attention);
+  lora.targets = {"k_proj", "gate_proj", "up_proj", "down_proj"};
+  EXPECT_EQ(trained_parameter_count(m, lora), 30 * 8 * (576 + 192 + 3 * (576 + 1536)));
+}
+
 TEST(MatmulPeak, IsTheSpeedOfThisMachine) {
   for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
     const double peak = measure_matmul_peak({}, dtype);

@@ -38,7 +38,8 @@ class WholeModel {
     for (ParamId id = 0; id < params_.size(); ++id) {  // 0 would hide the other factor's gradient
       if (!params_.entry(id).spec.name.ends_with("lora_B.weight")) continue;
       const Tensor b = params_.weight(id);
-      const Owned values = random_tensor(b.shape, DType::kF32, 100 + static_cast<std::uint64_t>(id), 0.3F);
+      const Owned values =
+          random_tensor(b.shape, DType::kF32, 100 + static_cast<std::uint64_t>(id), 0.3F);
       std::copy_n(values.get().as<float>(), b.numel(), b.as<float>());
     }
     for (std::int64_t t = 0; t < kTokens; ++t) {
@@ -181,8 +182,8 @@ Config lora_config(const std::string& family, std::vector<std::string> targets) 
 }
 
 TEST(Gradients, LoraOnEveryMap) {
-  check_every_parameter(lora_config("llama", {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj",
-                                              "up_proj", "down_proj"}));
+  check_every_parameter(lora_config(
+      "llama", {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}));
   check_every_parameter(
       lora_config("gpt2", {"q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"}));
 }

@@ -1,6 +1,6 @@
-// Models of every family, and LoRA adapters beside them, against what transformers, PEFT and PyTorch
-// make of them (tests/golden/make_hf_golden.py, make_lora_golden.py): logits, losses, gradients,
-// updates, greedy text.
+// Models of every family, and LoRA adapters beside them, against what transformers, PEFT and
+// PyTorch make of them (tests/golden/make_hf_golden.py, make_lora_golden.py): logits, losses,
+// gradients, updates, greedy text.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -34,7 +34,8 @@ struct Case {
 };
 
 std::ostream& operator<<(std::ostream& out, const Case& c) {
-  return out << c.model << (c.lora ? "_lora" : "") << (c.recompute ? "_recompute" : "") << "_tensor" << c.tensor << "_pipeline" << c.pipeline << "_" << c.precision;
+  return out << c.model << (c.lora ? "_lora" : "") << (c.recompute ? "_recompute" : "") << "_tensor"
+             << c.tensor << "_pipeline" << c.pipeline << "_" << c.precision;
 }
 
 using Values = std::vector<float>;
