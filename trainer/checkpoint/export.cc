@@ -31,9 +31,13 @@ constexpr std::array kTypes = {
     ExportType{"q8_0", "", ElementType::kQ8_0, 7},
 };
 
-Config config_of(const CheckpointReader& reader) {
+Config config_of(const CheckpointReader& reader, const std::string& base) {
   try {
-    return parse_config(reader.info().config, reader.directory(), {});
+    Config config = parse_config(reader.info().config, reader.directory(), {});
+    if (base.empty()) return config;
+    if (config.tokenizer.path == config.model.init_from) config.tokenizer.path = base;
+    config.model.init_from = base;
+    return config;
   } catch (const ConfigError& error) {
     fail(ErrorKind::kData, reader.directory(), ": its config cannot be read: ", error.what());
   }
@@ -120,7 +124,7 @@ std::unique_ptr<ForeignWeights> base_of(const CheckpointReader& reader,
          "not map one to one in PEFT; export the merged weights with --format hf or gguf");
   }
   if (!adapters || options.format == WeightFormat::kPeft) return nullptr;
-  return open_base(reader, options.base.empty() ? config.model.init_from : options.base);
+  return open_base(reader, config.model.init_from);
 }
 
 std::int64_t heads_of(const ExportTensor& tensor, const ModelConfig& model) {
@@ -150,7 +154,7 @@ class Exporter {
   Exporter(const CheckpointReader& reader, const ExportOptions& options)
       : reader_(reader),
         options_(options),
-        config_(config_of(reader)),
+        config_(config_of(reader, options.base)),
         type_(type_of(options, reader, config_)),
         base_(base_of(reader, options, config_)),
         weights_(base_ ? merged_weights(reader, *base_, config_) : stored_weights(reader)) {

@@ -112,13 +112,16 @@ std::unique_ptr<ForeignWeights> open_base(const CheckpointReader& reader, const 
     base = ForeignWeights::open(path);
   } catch (const Error& error) {
     fail(error.kind(), reader.directory(), ": holds adapters of a base model that cannot be read (",
-         error.what(), "); say where it lies now with model.init_from=PATH");
+         error.what(),
+         "); say where it lies now with model.init_from=PATH, for an export with --base PATH");
   }
   const auto& identity = reader.info().identity;
   const auto saved = identity.find(kBaseIdentity);
   if (saved == identity.end() || saved->second != base->fingerprint()) {
     fail(ErrorKind::kData, path, ": is not the base model beside which the adapters in ",
-         reader.directory(), " were trained; say where that lies with model.init_from=PATH");
+         reader.directory(),
+         " were trained; say where that lies with model.init_from=PATH, for an export with --base "
+         "PATH");
   }
   return base;
 }

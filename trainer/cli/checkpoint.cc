@@ -5,6 +5,7 @@
 
 #include "fmt/format.h"
 #include "trainer/checkpoint/export.h"
+#include "trainer/checkpoint/weight_set.h"
 #include "trainer/cli/commands.h"
 #include "trainer/config/config.h"
 #include "trainer/engine/load_tokenizer.h"
@@ -47,9 +48,15 @@ void add_export(CLI::App& command, Run& run) {
     run = alone([source, options] {
       const CheckpointReader reader(step_folder(*source));
       ExportOptions whole = *options;
-      const std::string tokenizer =
-          parse_config(reader.info().config, reader.directory(), {}).tokenizer.path;
-      if (tokenizer.ends_with(".gguf")) whole.tokenizer = gguf_tokenizer_files(tokenizer);
+      const Config config = parse_config(reader.info().config, reader.directory(), {});
+      if (config.lora.rank > 0 && whole.format != WeightFormat::kPeft) {  // before its tokenizer
+        open_base(reader, whole.base.empty() ? config.model.init_from : whole.base);
+      }
+      const bool moved = !whole.base.empty() && config.tokenizer.path == config.model.init_from;
+      const std::string& tokenizer = moved ? whole.base : config.tokenizer.path;
+      if (tokenizer.ends_with(".gguf") && whole.format != WeightFormat::kPeft) {
+        whole.tokenizer = gguf_tokenizer_files(tokenizer);
+      }
       fmt::print("{}\n", export_checkpoint(reader, whole));
       return 0;
     });

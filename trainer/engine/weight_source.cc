@@ -98,7 +98,13 @@ WeightSource open_weights(const std::string& path, std::span<const std::string> 
     Config saved = parse_config(reader->info().config, path + "/config of the run", {});
     saved.parallelism = {};
     saved.device = "auto";
+    // A tokenizer that came with the model moves with it.
+    const bool beside = saved.tokenizer.path == saved.model.init_from;
+    if (beside) saved.tokenizer.path.clear();
     out.config = parse_config(dump_config(saved), path + "/config of the run", overrides);
+    if (beside && out.config.tokenizer.path.empty()) {
+      out.config.tokenizer.path = out.config.model.init_from;
+    }
     out.weights = [reader, read = weights_of(*reader)](const TensorSlice& slice) { read(slice); };
     if (out.config.lora.rank > 0) {
       base = open_base(*reader, out.config.model.init_from);
