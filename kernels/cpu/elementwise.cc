@@ -30,6 +30,16 @@ void add_elements(const Tensor& out, const ConstTensor& a, const ConstTensor& b)
   });
 }
 
+void scale_elements(const Tensor& out, const ConstTensor& x, float factor) {
+  visit_float(out.dtype, [&]<class T>() {
+    parallel_blocks(out.numel(), kElementBlock, [&](std::int64_t begin, std::int64_t end) {
+      for_vectors(begin, end, [&](std::int64_t i, auto lanes) {
+        store(hn::Mul(load(x.as<T>() + i, lanes), hn::Set(F32(), factor)), out.as<T>() + i, lanes);
+      });
+    });
+  });
+}
+
 // REQUIRES: the dtypes differ.
 void convert(const Tensor& out, const ConstTensor& x) {
   visit_floats(out.dtype, x.dtype, [&]<class To, class From>() {
@@ -132,6 +142,7 @@ namespace frugal::cpu {
 namespace {
 
 HWY_EXPORT(add_elements);
+HWY_EXPORT(scale_elements);
 HWY_EXPORT(convert);
 HWY_EXPORT(sum_rows);
 HWY_EXPORT(largest_of_rows);
@@ -173,6 +184,10 @@ void fill_with(const Tensor& out, T value) {
 
 void add(Stream& stream, Tensor out, ConstTensor a, ConstTensor b) {
   stream.run_host([=] { HWY_DYNAMIC_DISPATCH(add_elements)(out, a, b); });
+}
+
+void scale(Stream& stream, Tensor out, ConstTensor x, float factor) {
+  stream.run_host([=] { HWY_DYNAMIC_DISPATCH(scale_elements)(out, x, factor); });
 }
 
 void cast(Stream& stream, Tensor out, ConstTensor x) {

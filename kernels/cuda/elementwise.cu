@@ -11,6 +11,10 @@ namespace {
 struct Plus {
   __device__ float operator()(float a, float b) const { return a + b; }
 };
+struct Times {
+  float factor;
+  __device__ float operator()(float x) const { return factor * x; }
+};
 struct Same {
   __device__ float operator()(float x) const { return x; }
 };
@@ -31,6 +35,11 @@ void fill_with(Stream& stream, const Tensor& out, T value) {
 
 void add(Stream& stream, Tensor out, ConstTensor a, ConstTensor b) {
   visit_float(out.dtype, [&]<class T>() { map<T, T, 1, 2>(stream, "add", {out}, {a, b}, Plus()); });
+}
+
+void scale(Stream& stream, Tensor out, ConstTensor x, float factor) {
+  visit_float(out.dtype,
+              [&]<class T>() { map<T, T, 1, 1>(stream, "scale", {out}, {x}, Times{factor}); });
 }
 
 void cast(Stream& stream, Tensor out, ConstTensor x) {

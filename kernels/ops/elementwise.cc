@@ -25,6 +25,13 @@ void add(Stream& stream, Tensor out, ConstTensor a, ConstTensor b) {
   op_table(stream).add(stream, out, a, b);
 }
 
+void scale(Stream& stream, Tensor out, ConstTensor x, float factor) {
+  const ArgumentCheck check(stream, "scale");
+  check.elements("out", out, out.numel(), kFloats);
+  check.elements("x", x, out.numel(), {out.dtype});
+  op_table(stream).scale(stream, out, x, factor);
+}
+
 void cast(Stream& stream, Tensor out, ConstTensor x) {
   const ArgumentCheck check(stream, "cast");
   check.elements("out", out, out.numel(), kFloats);

@@ -28,6 +28,10 @@ namespace ops {
 // either.
 void add(Stream& stream, Tensor out, ConstTensor a, ConstTensor b);
 
+// out = factor * x in f32, rounded to the dtype of both: f32, bf16 or f16. Same numel; out may
+// alias x.
+void scale(Stream& stream, Tensor out, ConstTensor x, float factor);
+
 // out = x in another float dtype (f32 <-> bf16 or f16), round to nearest even; the same dtype
 // copies.
 void cast(Stream& stream, Tensor out, ConstTensor x);

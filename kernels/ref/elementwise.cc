@@ -25,6 +25,14 @@ void add(Stream& stream, Tensor out, ConstTensor a, ConstTensor b) {
   });
 }
 
+void scale(Stream& stream, Tensor out, ConstTensor x, float factor) {
+  stream.run_host([=] {
+    for (std::int64_t i = 0; i < out.numel(); ++i) {
+      put(out, i, static_cast<double>(factor) * at(x, i));
+    }
+  });
+}
+
 void cast(Stream& stream, Tensor out, ConstTensor x) {
   stream.run_host([=] {
     for (std::int64_t i = 0; i < out.numel(); ++i) put(out, i, at(x, i));

@@ -182,7 +182,8 @@ void run(const Options& options, std::unique_ptr<ProcessGroup> group) {
              "\n",
              options.model, config.model.num_hidden_layers, options.precision, options.sequences,
              options.micro, options.length, options.graph, quantile(0.5), quantile(0.1),
-             quantile(0.9), rate, rate * training_flops_per_token(config.model, options.length),
+             quantile(0.9), rate,
+             rate * training_flops_per_token(config.model, config.lora, options.length),
              plan.total(), used, first_step, loss);
 }
 

@@ -84,8 +84,15 @@ void merge(Outcome& whole, const Outcome& own) {
 
 }  // namespace
 
-Config tiny_config(const std::string& family, const std::string& precision) {
+Config tiny_config(const std::string& name, const std::string& precision) {
+  const std::string family = name.substr(0, name.find('_'));
   Config config;
+  if (name != family) {
+    config.lora.rank = 5;
+    config.lora.alpha = 8.0;
+    config.lora.targets = {"v_proj", "o_proj", "up_proj", "down_proj"};
+    if (family == "llama") config.lora.targets.emplace_back("q_proj");
+  }
   config.model.model_type = family;
   config.model.hidden_size = 32;
   config.model.intermediate_size = 136;
@@ -104,7 +111,7 @@ Config tiny_config(const std::string& family, const std::string& precision) {
   config.precision.optimizer_state = precision.find('_') == std::string::npos ? "fp32" : "bf16";
   config.precision.initial_loss_scale = 1 << 24;
   config.precision.loss_scale_window = 3;
-  config.eval.batches = 5;  // no data-parallel size but 1 divides them
+  config.eval.batches = 5;         // no data-parallel size but 1 divides them
   config.tokenizer.path = "none";  // samples are of tokens here
   config.sample = {.interval = 1, .prompts = {"abc", "ab"}, .max_new_tokens = 8};
   config.train.steps = kSteps;
@@ -182,8 +189,8 @@ Outcome train_rank(const Config& config, std::unique_ptr<ProcessGroup> world, co
                   {.pipeline = p.pipeline, .data = *p.data, .tensor = p.tensor});
   RankModel model(config, mesh, device, leg.compute);
   Progress progress;
+  if (leg.resume_from.empty() || config.lora.rank > 0) model.initialize(7);
   if (leg.resume_from.empty()) {
-    model.initialize(7);
     progress.loss_scale = first_loss_scale(config.precision);
   } else {
     progress = load_checkpoint(CheckpointReader(leg.resume_from), model);
@@ -205,9 +212,8 @@ Outcome train_rank(const Config& config, std::unique_ptr<ProcessGroup> world, co
   out.tensors = tensors_of(model);
   std::string error;
   if (!leg.save_under.empty() &&
-      !save_checkpoint(
-          {.root = leg.save_under, .run_id = "tiny", .tokenizer_digest = {}, .data_digest = {}},
-          model, progress, mesh.world(), error)) {
+      !save_checkpoint({.root = leg.save_under, .run_id = "tiny", .digests = {}}, model, progress,
+                       mesh.world(), error)) {
     throw std::runtime_error("not saved: " + error);
   }
   return out;

@@ -21,7 +21,8 @@ inline constexpr int kSteps = 20;
 inline constexpr int kVocab = 161;
 inline constexpr int kLayers = 3;  // eight entries with embedding and head: up to eight stages
 
-// family: llama or gpt2 (tied embeddings); precision: fp32, bf16 or fp16; also bf16_state, with the
+// family: llama or gpt2 (tied embeddings), llama_lora or gpt2_lora with adapters on some of their
+// maps beside a base from the seed; precision: fp32, bf16 or fp16; also bf16_state, with the
 // optimizer's state in bf16, and bf16_lean, also without master weights. Eight lanes.
 // In fp16 the loss scale begins so high and doubles so soon that updates are skipped all along.
 Config tiny_config(const std::string& family, const std::string& precision);

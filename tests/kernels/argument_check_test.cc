@@ -236,6 +236,7 @@ TEST_F(ArgumentChecks, Embedding) {
 TEST_F(ArgumentChecks, Elementwise) {
   const Tensor ids = null_tensor({6, 8}, DType::kI32);
   expect_refused("add", "dtype", [&] { ops::add(*plan_, x_, half_, x_); });
+  expect_refused("scale", "dtype", [&] { ops::scale(*plan_, x_, half_, 2.0F); });
   expect_refused("cast", "48 elements", [&] { ops::cast(*plan_, x_, wide_); });
   expect_refused("cast", "dtype", [&] { ops::cast(*plan_, x_, ids); });
   expect_refused("copy", "shape", [&] { ops::copy(*plan_, x_, wide_); });

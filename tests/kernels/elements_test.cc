@@ -56,6 +56,9 @@ TEST_P(Elements, DoNotDependOnTheCut) {
   expect_same_bits_when_cut("add", inputs, [&](const Pieces& in, const Tensor& out) {
     ops::add(*stream_, out, in[0], in[1]);
   });
+  expect_same_bits_when_cut("scale", inputs, [&](const Pieces& in, const Tensor& out) {
+    ops::scale(*stream_, out, in[0], 1.7F);
+  });
   expect_same_bits_when_cut("swiglu_forward", inputs, [&](const Pieces& in, const Tensor& out) {
     ops::swiglu_forward(*stream_, out, in[0], in[1]);
   });
@@ -196,6 +199,7 @@ TEST_P(Elements, OutputsMayAliasInputsWhereTheHeaderSaysSo) {
     expect_alias("gelu_backward_input x", a,
                  [&](ConstTensor x, Tensor y) { ops::gelu_backward_input(s, y, b, x); });
     expect_alias("add", a, [&](ConstTensor x, Tensor y) { ops::add(s, y, x, b); });
+    expect_alias("scale", a, [&](ConstTensor x, Tensor y) { ops::scale(s, y, x, 1.7F); });
     for (const auto reduce : {ops::tree_sum, ops::max_rows}) {
       const Owned rows = copy_of(a), row({241}, GetParam());
       reduce(s, row, rows);

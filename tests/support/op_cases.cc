@@ -174,18 +174,19 @@ void add_elementwise(std::vector<OpCase>& cases, DType dtype, std::int64_t count
          const Owned a = random_tensor({count}, dtype, 1), b = random_tensor({count}, dtype, 2);
          const Owned parts = random_tensor({7, count}, dtype, 3);
          const Owned wide = random_tensor({count}, DType::kF32, 4);
-         Owned sum({count}, dtype), f32({count}, DType::kF32), back({count}, dtype),
-             copied({count}, dtype), filled({count}, dtype), tree({count}, dtype),
-             largest({count}, dtype);
+         Owned sum({count}, dtype), scaled({count}, dtype), f32({count}, DType::kF32),
+             back({count}, dtype), copied({count}, dtype), filled({count}, dtype),
+             tree({count}, dtype), largest({count}, dtype);
          table.add(stream, sum, a, b);
+         table.scale(stream, scaled, a, 1.7F);
          table.cast(stream, f32, a);
          table.cast(stream, back, wide);
          table.copy(stream, copied, a);
          table.fill(stream, filled, 0.3F);
          table.tree_sum(stream, tree, parts);
          table.max_rows(stream, largest, parts);
-         return outputs(std::move(sum), std::move(f32), std::move(back), std::move(copied),
-                        std::move(filled), std::move(tree), std::move(largest));
+         return outputs(std::move(sum), std::move(scaled), std::move(f32), std::move(back),
+                        std::move(copied), std::move(filled), std::move(tree), std::move(largest));
        },
        {}});  // exact
 }

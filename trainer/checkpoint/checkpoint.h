@@ -26,6 +26,10 @@ struct TensorSlice {
   Tensor local;  // on the host; for a writer with a stream also elsewhere
 };
 
+// Fills slice.local, which lies on the host. Called by several threads at once. Throws
+// Error(kData).
+using SliceReader = std::function<void(const TensorSlice& slice)>;
+
 // A run of elements of the row-major order of a box of a global tensor: how ZeRO cuts a parameter.
 struct TensorRun {
   std::string name;

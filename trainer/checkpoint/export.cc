@@ -31,9 +31,13 @@ constexpr std::array kTypes = {
     ExportType{"q8_0", "", ElementType::kQ8_0, 7},
 };
 
-Config config_of(const CheckpointReader& reader) {
+Config config_of(const CheckpointReader& reader, const std::string& base) {
   try {
-    return parse_config(reader.info().config, reader.directory(), {});
+    Config config = parse_config(reader.info().config, reader.directory(), {});
+    if (base.empty()) return config;
+    if (config.tokenizer.path == config.model.init_from) config.tokenizer.path = base;
+    config.model.init_from = base;
+    return config;
   } catch (const ConfigError& error) {
     fail(ErrorKind::kData, reader.directory(), ": its config cannot be read: ", error.what());
   }
@@ -42,6 +46,7 @@ Config config_of(const CheckpointReader& reader) {
 const ExportType& type_of(const ExportOptions& options, const CheckpointReader& reader,
                           const Config& config) {
   std::string name = options.dtype;
+  if (name.empty() && options.format == WeightFormat::kPeft) name = "f32";
   if (name.empty()) {
     const auto& state = reader.info().state;
     const auto came_in = state.find("weights_dtype");
@@ -50,10 +55,12 @@ const ExportType& type_of(const ExportOptions& options, const CheckpointReader& 
                                                 : "bf16";
   }
   const auto* type = std::ranges::find(kTypes, name, &ExportType::name);
-  const bool hugging_face = options.format == WeightFormat::kHuggingFace;
-  if (type == kTypes.end() || (hugging_face && type->torch.empty())) {
-    fail(ErrorKind::kUsage, "dtype '", name, "': ", hugging_face ? "hf" : "gguf", " has bf16, f16",
-         hugging_face ? " and f32" : ", f32 and q8_0");
+  const bool gguf = options.format == WeightFormat::kGguf;
+  if (type == kTypes.end() || (!gguf && type->torch.empty())) {
+    fail(ErrorKind::kUsage, "dtype '", name, "': ",
+         gguf                                    ? "gguf has bf16, f16, f32 and q8_0"
+         : options.format == WeightFormat::kPeft ? "peft has bf16, f16 and f32"
+                                                 : "hf has bf16, f16 and f32");
   }
   return *type;
 }
@@ -103,6 +110,23 @@ void write_file(const Output& output, const std::string& name, const std::string
   file.finish();
 }
 
+// The base of a LoRA run whose adapters are merged into it; null where nothing is to be merged.
+std::unique_ptr<ForeignWeights> base_of(const CheckpointReader& reader,
+                                        const ExportOptions& options, const Config& config) {
+  const bool adapters = config.lora.rank > 0;
+  if (options.format == WeightFormat::kPeft && !adapters) {
+    fail(ErrorKind::kUsage, reader.directory(),
+         ": is not of a LoRA run and has no adapters; export it with --format hf or gguf");
+  }
+  if (options.format == WeightFormat::kPeft && config.model.model_type == "gpt2") {
+    fail(ErrorKind::kUsage, reader.directory(),
+         ": GPT-2 has queries, keys and values in one transposed matrix, to which its adapters do "
+         "not map one to one in PEFT; export the merged weights with --format hf or gguf");
+  }
+  if (!adapters || options.format == WeightFormat::kPeft) return nullptr;
+  return open_base(reader, config.model.init_from);
+}
+
 std::int64_t heads_of(const ExportTensor& tensor, const ModelConfig& model) {
   if (tensor.rule->rotary == RotaryRows::kAsHere) return 0;
   return tensor.rule->rotary == RotaryRows::kQuery ? model.num_attention_heads
@@ -130,13 +154,19 @@ class Exporter {
   Exporter(const CheckpointReader& reader, const ExportOptions& options)
       : reader_(reader),
         options_(options),
-        config_(config_of(reader)),
+        config_(config_of(reader, options.base)),
         type_(type_of(options, reader, config_)),
-        tensors_(plan_export(reader, weight_rules(options.format, config_.model.model_type))),
-        tokenizer_(config_.tokenizer.path, options.tokenizer) {
+        base_(base_of(reader, options, config_)),
+        weights_(base_ ? merged_weights(reader, *base_, config_) : stored_weights(reader)) {
+    const bool adapters = options.format == WeightFormat::kPeft;
+    tensors_ = adapters
+                   ? plan_adapter_export(weights_)
+                   : plan_export(weights_, weight_rules(options.format, config_.model.model_type));
     for (ExportTensor& tensor : tensors_) tensor.element = element_of(tensor);
-    FRUGAL_CHECK(tensors_[0].ours[0] == concat(kWeightKind, "model.embed_tokens.weight"));
+    if (adapters) return;
+    FRUGAL_CHECK(tensors_[0].ours[0] == "model.embed_tokens.weight");
     vocab_size_ = tensors_[0].shape[0];
+    tokenizer_.emplace(config_.tokenizer.path, options.tokenizer);
   }
 
   std::string run() {
@@ -144,7 +174,9 @@ class Exporter {
     Output output(files, options_.output);
     const std::string parent = std::filesystem::path(output.path()).parent_path().string();
     if (!parent.empty()) make_directories(files, parent);
-    if (options_.format == WeightFormat::kGguf) {
+    if (options_.format == WeightFormat::kPeft) {
+      write_adapter(output);
+    } else if (options_.format == WeightFormat::kGguf) {
       write_gguf(output);
     } else {
       write_folder(output);
@@ -158,7 +190,7 @@ class Exporter {
 
  private:
   ElementType element_of(const ExportTensor& tensor) const {
-    if (options_.format == WeightFormat::kHuggingFace) return type_.element;
+    if (options_.format != WeightFormat::kGguf) return type_.element;
     if (tensor.shape.size() == 1 || tensor.rule->ours == "model.embed_positions") {
       return ElementType::kF32;
     }
@@ -167,7 +199,7 @@ class Exporter {
   }
 
   void write_tensor(NewFile& file, const ExportTensor& tensor) const {
-    ExportRows rows(reader_, tensor, heads_of(tensor, config_.model));
+    ExportRows rows(weights_, tensor, heads_of(tensor, config_.model));
     for (auto band = rows.next(); !band.empty(); band = rows.next()) {
       write_elements(file, band, tensor);
     }
@@ -183,7 +215,7 @@ class Exporter {
       std::ranges::move(more, std::back_inserter(metadata));
     };
     add(gguf_metadata_of(config_.model, vocab_size_));
-    add(tokenizer_.gguf(vocab_size_));
+    add(tokenizer_->gguf(vocab_size_));
     const std::vector<float> factors = rope_factors_of(config_.model);
     std::vector<GgufTensor> described;
     if (!factors.empty()) {
@@ -208,12 +240,19 @@ class Exporter {
     file.finish();
   }
 
+  void write_adapter(const Output& output) const {
+    check_system(output.files().make_directory(output.path()), output.path(), "create");
+    write_file(output, "adapter_config.json", adapter_config(config_));
+    write_shard(output, "adapter_model.safetensors", tensors_);
+    check_system(output.files().sync_directory(output.path()), output.path(), "write");
+  }
+
   void write_folder(const Output& output) const {
     check_system(output.files().make_directory(output.path()), output.path(), "create");
-    const ExportFacts facts{vocab_size_, type_.torch, tokenizer_.bos(), tokenizer_.eos()};
+    const ExportFacts facts{vocab_size_, type_.torch, tokenizer_->bos(), tokenizer_->eos()};
     write_file(output, "config.json", hugging_face_config(config_.model, facts));
     write_file(output, "generation_config.json", generation_config(facts));
-    for (const auto& [name, content] : tokenizer_.files(config_.model.max_position_embeddings)) {
+    for (const auto& [name, content] : tokenizer_->files(config_.model.max_position_embeddings)) {
       write_file(output, name, content);
     }
     const auto shards = split_into_shards();
@@ -275,8 +314,10 @@ class Exporter {
   const ExportOptions& options_;
   const Config config_;
   const ExportType& type_;
+  const std::unique_ptr<ForeignWeights> base_;  // null: nothing is merged
+  const WeightSet weights_;
   std::vector<ExportTensor> tensors_;
-  const TokenizerFolder tokenizer_;
+  std::optional<TokenizerFolder> tokenizer_;  // not for PEFT
   std::int64_t vocab_size_ = 0;
 };
 

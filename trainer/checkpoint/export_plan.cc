@@ -15,13 +15,12 @@ using Entries = std::map<std::string, CheckpointReader::Entry>;
 
 class Planner {
  public:
-  Planner(const CheckpointReader& reader, std::span<const WeightRule> rules)
-      : reader_(reader), rules_(rules) {
-    for (const CheckpointReader::Entry& entry : reader.tensors()) {
-      if (!entry.name.starts_with(kWeightKind)) continue;
+  Planner(const WeightSet& weights, std::span<const WeightRule> rules)
+      : weights_(weights), rules_(rules) {
+    for (const CheckpointReader::Entry& entry : weights.entries) {
       const auto name = parse_weight_name(entry.name);
       if (name) layers_ = std::max(layers_, name->layer + 1);
-      left_.emplace(entry.name.substr(kWeightKind.size()), entry);
+      left_.emplace(entry.name, entry);
     }
   }
 
@@ -35,10 +34,10 @@ class Planner {
     for (int layer = 0; layer < layers_; ++layer) add_modules({first, last}, layer);
     add_modules({last, rules_.end()}, -1);
     if (out_.empty()) {
-      fail(ErrorKind::kData, reader_.directory(), ": holds no weights (", kWeightKind, "...)");
+      fail(ErrorKind::kData, weights_.where, ": holds no weights (", kWeightKind, "...)");
     }
     if (!left_.empty()) {
-      fail(ErrorKind::kData, reader_.directory(), ": tensor ", left_.begin()->second.name,
+      fail(ErrorKind::kData, weights_.where, ": tensor ", left_.begin()->second.name,
            " has no name in this format");
     }
     return std::move(out_);
@@ -67,8 +66,8 @@ class Planner {
       const auto found = left_.find(ours);
       if (found == left_.end() || found->second.global != entry.global ||
           found->second.dtype != entry.dtype || entry.global.rank < 1 || entry.global.rank > 2) {
-        fail(ErrorKind::kData, reader_.directory(), ": tensor ", kWeightKind, ours,
-             " is missing or not as ", entry.name, ", with which it is one tensor there");
+        fail(ErrorKind::kData, weights_.where, ": tensor ", ours, " is missing or not as ",
+             entry.name, ", with which it is one tensor there");
       }
       tensor.ours.push_back(found->second.name);
       left_.erase(found);
@@ -79,7 +78,7 @@ class Planner {
     out_.push_back(std::move(tensor));
   }
 
-  const CheckpointReader& reader_;
+  const WeightSet& weights_;
   std::span<const WeightRule> rules_;
   Entries left_;  // by our name
   int layers_ = 0;
@@ -93,9 +92,22 @@ std::int64_t ExportTensor::bytes() const {
   return elements_of(shape).value() / layout.block * layout.bytes;
 }
 
-std::vector<ExportTensor> plan_export(const CheckpointReader& reader,
-                                      std::span<const WeightRule> rules) {
-  return Planner(reader, rules).plan();
+std::vector<ExportTensor> plan_export(const WeightSet& weights, std::span<const WeightRule> rules) {
+  return Planner(weights, rules).plan();
+}
+
+std::vector<ExportTensor> plan_adapter_export(const WeightSet& adapters) {
+  static constexpr WeightRule kAsHere{};
+  std::vector<ExportTensor> out;
+  for (const CheckpointReader::Entry& entry : adapters.entries) {
+    out.push_back({.name = std::string(kPeftPrefix) + entry.name,
+                   .shape = {entry.global[0], entry.global[1]},
+                   .rule = &kAsHere,
+                   .ours = {entry.name},
+                   .part = entry.global,
+                   .stored = entry.dtype});
+  }
+  return out;
 }
 
 std::span<const float> ExportRows::next() {
@@ -123,10 +135,10 @@ void ExportRows::read_box(const std::string& name, std::int64_t begin_row,
   const auto elements = static_cast<std::size_t>(extent.numel());
   stored_.resize(elements * size_of(tensor_.stored));
   box_.resize(elements);
-  reader_.read({name,
-                tensor_.part,
-                {begin_row, begin_column},
-                {stored_.data(), extent, tensor_.stored, {}}});
+  weights_.read({name,
+                 tensor_.part,
+                 {begin_row, begin_column},
+                 {stored_.data(), extent, tensor_.stored, {}}});
   decode_blocks(element_type_of(tensor_.stored), stored_, box_);
 }
 

@@ -5,20 +5,17 @@
 #include <string>
 #include <vector>
 
-#include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/elements.h"
 #include "trainer/checkpoint/weight_names.h"
+#include "trainer/checkpoint/weight_set.h"
 
 namespace frugal {
-
-// The kind under which checkpoints hold what weights are made of.
-inline constexpr std::string_view kWeightKind = "master/";
 
 struct ExportTensor {
   std::string name;                 // there
   std::vector<std::int64_t> shape;  // there: one or two sizes
   const WeightRule* rule = nullptr;
-  std::vector<std::string> ours;  // in the checkpoint, one below the other
+  std::vector<std::string> ours;  // here, one below the other
   Shape part;                     // each of ours, as it is here
   DType stored = DType::kF32;
   ElementType element = ElementType::kF32;  // there
@@ -27,17 +24,20 @@ struct ExportTensor {
   std::int64_t bytes() const;                                            // there
 };
 
-// The checkpoint's weights in the order of the rules, `element` still to be chosen. Throws
+// The weights in the order of the rules, `element` still to be chosen. Throws
 // Error(kData) where a weight has no name there, or ones that belong together differ.
-std::vector<ExportTensor> plan_export(const CheckpointReader& reader,
-                                      std::span<const WeightRule> rules);
+std::vector<ExportTensor> plan_export(const WeightSet& weights, std::span<const WeightRule> rules);
+
+// Adapters as PEFT's files have them, `element` still to be chosen: under their own names with
+// kPeftPrefix.
+std::vector<ExportTensor> plan_adapter_export(const WeightSet& adapters);
 
 // Rows of a tensor as it is there, band by band.
 class ExportRows {
  public:
   // heads: of a tensor whose rule orders rows of heads otherwise. All must outlive it.
-  ExportRows(const CheckpointReader& reader, const ExportTensor& tensor, std::int64_t heads)
-      : reader_(reader), tensor_(tensor), heads_(heads) {}
+  ExportRows(const WeightSet& weights, const ExportTensor& tensor, std::int64_t heads)
+      : weights_(weights), tensor_(tensor), heads_(heads) {}
 
   // The next rows in float32, empty at the end; valid until the next call.
   std::span<const float> next();
@@ -48,7 +48,7 @@ class ExportRows {
   void add_rows(std::int64_t part, std::int64_t begin, std::int64_t count);
   void add_columns(std::int64_t begin, std::int64_t count);
 
-  const CheckpointReader& reader_;
+  const WeightSet& weights_;
   const ExportTensor& tensor_;
   const std::int64_t heads_;
   std::int64_t position_ = 0;  // the next row there

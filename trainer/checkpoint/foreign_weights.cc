@@ -283,6 +283,23 @@ std::vector<ForeignWeights::Entry> ForeignWeights::tensors() const {
   return entries;
 }
 
+std::string ForeignWeights::fingerprint() const {
+  constexpr std::int64_t kEnd = 4096;
+  std::string facts;
+  std::vector<std::byte> ends;
+  for (const auto& [name, place] : impl_->places) {
+    const ForeignTensor& stored = impl_->tensor(place);
+    const std::int64_t size = std::min(kEnd, stored.bytes);
+    ends.resize(static_cast<std::size_t>(2 * size));
+    impl_->file_of(stored).read(stored.position, std::span(ends).first(ends.size() / 2));
+    impl_->file_of(stored).read(stored.position + stored.bytes - size,
+                                std::span(ends).subspan(ends.size() / 2));
+    facts +=
+        fmt::format("{} {} {} {:016x}\n", name, text_of(stored.shape), stored.type, xxh3_64(ends));
+  }
+  return fmt::format("{:016x}", xxh3_64(bytes_of(facts)));
+}
+
 void ForeignWeights::check(std::span<const Expected> model) const {
   std::vector<std::string> problems;
   for (const Expected& expected : model) {

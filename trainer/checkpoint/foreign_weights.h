@@ -52,6 +52,10 @@ class ForeignWeights {
   // The type that most elements have: "BF16".
   const std::string& type() const;
 
+  // A digest of what tells one set of weights from another: of each tensor name, shape, type, and
+  // its first and last 4 KiB. 16 hexadecimal digits.
+  std::string fingerprint() const;
+
   // Compares with what a model has. Throws Error(kData) with every difference at once (the first
   // ten and a count): tensors that are missing, in excess, of another shape or of a dtype that
   // cannot be read, each with the file's name of it, both shapes in the file's layout. Accepted in

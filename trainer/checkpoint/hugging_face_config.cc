@@ -1,5 +1,7 @@
 #include "trainer/checkpoint/hugging_face_config.h"
 
+#include <cmath>
+
 #include "kernels/core/check.h"
 
 namespace frugal {
@@ -94,6 +96,27 @@ json of_family(const ModelConfig& model) {
 std::string hugging_face_config(const ModelConfig& model, const ExportFacts& facts) {
   json out = of_family(model);
   add_common(out, model, facts);
+  return out.dump(2) + "\n";
+}
+
+std::string adapter_config(const Config& config) {
+  const double alpha = config.lora.alpha;
+  const json out{{"peft_type", "LORA"},
+                 {"task_type", "CAUSAL_LM"},
+                 {"base_model_name_or_path", config.model.init_from},
+                 {"r", config.lora.rank},
+                 // Older versions want a whole number.
+                 {"lora_alpha", alpha == std::floor(alpha) ? json(static_cast<std::int64_t>(alpha))
+                                                           : json(alpha)},
+                 {"target_modules", config.lora.targets},
+                 {"lora_dropout", 0.0},
+                 {"bias", "none"},
+                 {"fan_in_fan_out", false},
+                 {"inference_mode", true},
+                 {"init_lora_weights", true},
+                 {"modules_to_save", nullptr},
+                 {"use_dora", false},
+                 {"use_rslora", false}};
   return out.dump(2) + "\n";
 }
 

@@ -20,6 +20,9 @@ struct ExportFacts {
 // rope_parameters. REQUIRES: a resolved config.
 std::string hugging_face_config(const ModelConfig& model, const ExportFacts& facts);
 
+// PEFT's adapter_config.json. REQUIRES: config.lora.rank > 0.
+std::string adapter_config(const Config& config);
+
 std::string generation_config(const ExportFacts& facts);
 
 }  // namespace frugal

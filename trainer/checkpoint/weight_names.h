@@ -10,7 +10,10 @@
 
 namespace frugal {
 
-enum class WeightFormat : std::uint8_t { kHuggingFace, kGguf };
+enum class WeightFormat : std::uint8_t { kHuggingFace, kGguf, kPeft };
+
+// Before the names that modules have at Hugging Face.
+inline constexpr std::string_view kPeftPrefix = "base_model.model.";
 
 // Heads whose rows a file orders otherwise.
 enum class RotaryRows : std::uint8_t { kAsHere, kQuery, kKey };
@@ -27,6 +30,7 @@ struct WeightRule {
 
 // In the order in which models are written: embedding, the modules of a layer, norm, head. Rules
 // with the same theirs follow each other, by part. Empty: no such family.
+// REQUIRES: not kPeft.
 std::span<const WeightRule> weight_rules(WeightFormat format, std::string_view model_type);
 
 // The rules whose theirs is this module: several where it holds several of ours, none if unknown.

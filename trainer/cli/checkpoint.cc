@@ -5,6 +5,7 @@
 
 #include "fmt/format.h"
 #include "trainer/checkpoint/export.h"
+#include "trainer/checkpoint/weight_set.h"
 #include "trainer/cli/commands.h"
 #include "trainer/config/config.h"
 #include "trainer/engine/load_tokenizer.h"
@@ -27,14 +28,19 @@ void add_export(CLI::App& command, Run& run) {
   auto* sub = command.add_subcommand("export", "Write the weights for other programs");
   sub->add_option("source", *source, "a step-... folder, or a run folder: its newest")->required();
   const std::map<std::string, WeightFormat> formats{{"hf", WeightFormat::kHuggingFace},
-                                                    {"gguf", WeightFormat::kGguf}};
-  sub->add_option("--format", options->format, "hf: a folder for transformers; gguf: a file")
+                                                    {"gguf", WeightFormat::kGguf},
+                                                    {"peft", WeightFormat::kPeft}};
+  sub->add_option("--format", options->format,
+                  "hf: a folder for transformers; gguf: a file; peft: a LoRA run's adapters alone, "
+                  "which the others merge")
       ->required()
-      ->transform(CLI::CheckedTransformer(formats).description("hf|gguf"));
+      ->transform(CLI::CheckedTransformer(formats).description("hf|gguf|peft"));
   sub->add_option("--output", options->output, "what to make; it must not exist")->required();
   sub->add_option("--dtype", options->dtype,
                   "bf16, f16, f32, for gguf also q8_0; unless given, that of the weights that the "
                   "run began with");
+  sub->add_option("--base", options->base,
+                  "of a LoRA run: its base model, where it lies no more where it did");
   sub->add_option("--max-shard-bytes", options->max_shard_bytes, "hf: of one file of weights")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
@@ -42,9 +48,15 @@ void add_export(CLI::App& command, Run& run) {
     run = alone([source, options] {
       const CheckpointReader reader(step_folder(*source));
       ExportOptions whole = *options;
-      const std::string tokenizer =
-          parse_config(reader.info().config, reader.directory(), {}).tokenizer.path;
-      if (tokenizer.ends_with(".gguf")) whole.tokenizer = gguf_tokenizer_files(tokenizer);
+      const Config config = parse_config(reader.info().config, reader.directory(), {});
+      if (config.lora.rank > 0 && whole.format != WeightFormat::kPeft) {  // before its tokenizer
+        open_base(reader, whole.base.empty() ? config.model.init_from : whole.base);
+      }
+      const bool moved = !whole.base.empty() && config.tokenizer.path == config.model.init_from;
+      const std::string& tokenizer = moved ? whole.base : config.tokenizer.path;
+      if (tokenizer.ends_with(".gguf") && whole.format != WeightFormat::kPeft) {
+        whole.tokenizer = gguf_tokenizer_files(tokenizer);
+      }
       fmt::print("{}\n", export_checkpoint(reader, whole));
       return 0;
     });

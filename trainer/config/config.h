@@ -52,6 +52,16 @@ struct ModelConfig {
   bool mlp_bias = false;  // on gate, up, down (llama); gpt2 always has them
 };
 
+// Adapters beside frozen linear maps: y += alpha / rank * (x A^T) B^T.
+struct LoraConfig {
+  int rank = 0;  // 0: everything is trained
+  double alpha = 16.0;
+  std::vector<std::string> targets{"q_proj", "k_proj", "v_proj", "o_proj"};
+  // A folder of PEFT's whose adapters a new run begins with, and whose rank, alpha and targets it
+  // has: adopt_adapter(). Empty: new ones, that change nothing at first.
+  std::string init_from;
+};
+
 struct TokenizerConfig {
   std::string path;  // folder with tokenizer.json
 };
@@ -167,6 +177,7 @@ struct Config {
   std::string device = "auto";  // cpu | cuda | auto
   std::uint64_t seed = 1;
   ModelConfig model;
+  LoraConfig lora;
   TokenizerConfig tokenizer;
   DataConfig data;
   BatchConfig batch;
@@ -205,6 +216,11 @@ Config parse_config(std::string_view text, const std::string& name,
 // key whose default differs among programs. name: of the text, for messages. Throws ConfigError,
 // all problems at once.
 void adopt_model(Config& config, std::string_view json, const std::string& name);
+
+// Sets the lora section from the text of PEFT's adapter_config.json, as lora.init_from asks: what
+// the user did not set; what was set to another value is a problem, and so is a field that changes
+// what the adapters compute and is not known here. Throws ConfigError, all problems at once.
+void adopt_adapter(Config& config, std::string_view json, const std::string& name);
 
 // Fills every `auto` that needs no files: data-parallel size, lanes, decay steps, model defaults;
 // and checks what spans keys: sizes that must divide, the number of ranks against the layout

@@ -8,6 +8,7 @@
 
 #include "trainer/config/config.h"
 #include "trainer/config/problems.h"
+#include "trainer/config/schema.h"
 
 namespace frugal {
 namespace config {
@@ -53,6 +54,7 @@ class Resolver {
   void run() {
     layout();
     model();
+    lora();
     tensor();
     batch();
     schedule();
@@ -172,6 +174,27 @@ class Resolver {
     if (m.rope_type == "llama3" && m.rope_high_freq_factor <= m.rope_low_freq_factor) {
       complain({"model.rope_high_freq_factor", "model.rope_low_freq_factor"},
                "model.rope_high_freq_factor must be above model.rope_low_freq_factor");
+    }
+  }
+
+  void lora() {
+    LoraConfig& l = c_.lora;
+    order_targets(l.targets);
+    if (l.rank == 0) {
+      if (l.init_from.empty()) return;
+      return complain({"lora.init_from"}, "lora.init_from is set, but lora.rank is 0; remove one");
+    }
+    if (l.targets.empty()) {
+      complain({"lora.targets", "lora.rank"},
+               "lora.targets is empty: nothing would be trained; name a linear map");
+    }
+    for (auto it = l.targets.begin(); it != l.targets.end(); ++it) {
+      if (std::find(l.targets.begin(), it, *it) != it) {
+        complain({"lora.targets"}, "lora.targets names " + *it + " twice");
+      }
+      if (*it == "gate_proj" && c_.model.model_type == "gpt2") {
+        complain({"lora.targets"}, "lora.targets names gate_proj, but gpt2 has no gate");
+      }
     }
   }
 

@@ -107,6 +107,20 @@ const std::vector<Key> kKeys{
      {},
      "Biases on the MLP's projections. gpt2 always has them."},
 
+    {"lora", "rank", FRUGAL_KEY(lora.rank), from(0, 1 << 14),
+     "Rank of the adapters. 0: no adapters, everything is trained."},
+    {"lora", "alpha", FRUGAL_KEY(lora.alpha), above(0, 1e6),
+     "What an adapter adds is multiplied by alpha / rank."},
+    {"lora", "targets", FRUGAL_KEY(lora.targets),
+     one_of({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}),
+     "Linear maps that get adapters, in every layer."},
+    {"lora",
+     "init_from",
+     FRUGAL_KEY(lora.init_from),
+     {},
+     "Folder of PEFT's (adapter_config.json, adapter_model.safetensors): a new run begins with its "
+     "adapters; other keys of this section are not needed then. Empty: new adapters."},
+
     {"tokenizer",
      "path",
      FRUGAL_KEY(tokenizer.path),
@@ -285,9 +299,11 @@ const std::vector<SourceKey> kSourceKeys{
 struct Section {
   std::string_view name, text;
 };
-constexpr std::array<Section, 15> kSections{{
+constexpr std::array<Section, 16> kSections{{
     {"run", "What the run is called and where its files go."},
     {"model", "The network, in the names of Hugging Face's config.json."},
+    {"lora",
+     "LoRA: trains small adapters beside the weights of model.init_from, which stay as they are."},
     {"tokenizer", "How text becomes token ids."},
     {"data", "What is learned."},
     {"batch", "Sequences of one update."},

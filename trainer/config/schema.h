@@ -31,5 +31,8 @@ std::span<const SourceKey> source_keys();
 const Key* find_key(std::string_view section, std::string_view name);  // nullptr: none
 std::span<const std::string_view> sections();                          // in order
 std::string_view section_text(std::string_view section);
+// Puts the names of lora.targets into the order of the modules of a layer, in which one set of them
+// has one spelling.
+void order_targets(std::vector<std::string>& targets);
 
 }  // namespace frugal::config

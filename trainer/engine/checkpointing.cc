@@ -8,7 +8,6 @@
 
 #include "trainer/checkpoint/agreement.h"
 #include "trainer/engine/load_runs.h"
-#include "trainer/engine/run_identity.h"
 
 namespace frugal {
 namespace {
@@ -80,8 +79,7 @@ void check_identity(const CheckpointReader& reader, const Config& config,
   for (const auto& [key, value] : flat_config(dump_config(Config{}))) {
     if (key.starts_with("model.rope_")) saved.try_emplace(key, value);
   }
-  const auto differences =
-      identity_differences(saved, run_identity(config, facts.tokenizer_digest, facts.data_digest));
+  const auto differences = identity_differences(saved, run_identity(config, facts.digests));
   if (differences.empty()) return;
   std::string text;
   for (const std::string& line : differences) text += "\n  " + line;
@@ -155,15 +153,14 @@ std::string weights_dtype(std::string_view file_type) {
 bool save_checkpoint(const CheckpointFacts& facts, const RankModel& model, const Progress& progress,
                      ProcessGroup& world, std::string& problem) {
   const Config& config = model.config();
-  CheckpointWriter writer(
-      facts.root,
-      {.step = progress.step,
-       .run_id = facts.run_id,
-       .layout = layout_text(config.parallelism),
-       .config = dump_config(config),
-       .identity = run_identity(config, facts.tokenizer_digest, facts.data_digest),
-       .state = state_of(progress, config.precision)},
-      {.stream = &model.compute(), .staging = model.staging()});
+  CheckpointWriter writer(facts.root,
+                          {.step = progress.step,
+                           .run_id = facts.run_id,
+                           .layout = layout_text(config.parallelism),
+                           .config = dump_config(config),
+                           .identity = run_identity(config, facts.digests),
+                           .state = state_of(progress, config.precision)},
+                          {.stream = &model.compute(), .staging = model.staging()});
   for (const TensorRun& run : model.state_runs(true)) {
     for (TensorSlice& slice : slices_of_run(run)) writer.add(std::move(slice));
   }

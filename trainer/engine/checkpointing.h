@@ -8,6 +8,7 @@
 
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/engine/rank_model.h"
+#include "trainer/engine/run_identity.h"
 #include "trainer/optim/loss_scale.h"
 
 namespace frugal {
@@ -37,7 +38,7 @@ std::string weights_dtype(std::string_view file_type);
 struct CheckpointFacts {
   std::string root;  // of step-XXXXXXXX folders
   std::string run_id;
-  std::string tokenizer_digest, data_digest;
+  RunDigests digests;
 };
 
 // False: not written; older checkpoints stay. `problem` says why, or what old checkpoint could not

@@ -1,5 +1,7 @@
 #include "trainer/engine/inference_rank.h"
 
+#include <numeric>
+
 #include "comm/device_world.h"
 
 namespace frugal {
@@ -63,21 +65,9 @@ InferenceRank::Plan InferenceRank::plan(const Config& config, int world_rank, De
 }
 
 void InferenceRank::load(const SliceReader& weights) {
-  std::vector<TensorRun> runs;
-  for (ParamId id = 0; id < params_.size(); ++id) {
-    const ParamSpec& spec = params_.entry(id).spec;
-    const std::int64_t count = spec.valid.numel();  // its first rows; the others stay 0
-    if (params_.entry(id).tied_to >= 0 || count == 0) continue;
-    const Tensor weight = params_.weight(id);
-    runs.push_back({.name = spec.name,
-                    .global = spec.global,
-                    .offset = spec.offset,
-                    .extent = spec.valid,
-                    .begin = 0,
-                    .end = count,
-                    .local = weight.reshape({weight.numel()}).slice(0, count)});
-  }
-  load_runs(runs, weights, *compute_, staging_);
+  std::vector<ParamId> all(static_cast<std::size_t>(params_.size()));
+  std::iota(all.begin(), all.end(), 0);
+  load_runs(weight_runs(params_, all), weights, *compute_, staging_);
 }
 
 }  // namespace frugal

@@ -11,6 +11,7 @@
 #include "kernels/core/arena.h"
 #include "kernels/core/threads.h"
 #include "kernels/ops/elementwise.h"
+#include "trainer/checkpoint/weight_set.h"
 
 namespace frugal {
 namespace {
@@ -68,6 +69,24 @@ void read_all(std::span<const Part> parts, const SliceReader& read, int readers)
 
 }  // namespace
 
+std::vector<TensorRun> weight_runs(const ParamStore& params, std::span<const ParamId> ids) {
+  std::vector<TensorRun> out;
+  for (const ParamId id : ids) {
+    const ParamSpec& spec = params.entry(id).spec;
+    const std::int64_t count = spec.valid.numel();  // its first rows; the others stay 0
+    if (params.entry(id).tied_to >= 0 || count == 0) continue;
+    const Tensor weight = params.weight(id);
+    out.push_back({.name = spec.name,
+                   .global = spec.global,
+                   .offset = spec.offset,
+                   .extent = spec.valid,
+                   .begin = 0,
+                   .end = count,
+                   .local = weight.reshape({weight.numel()}).slice(0, count)});
+  }
+  return out;
+}
+
 void load_runs(std::span<const TensorRun> runs, const SliceReader& read, Stream& stream,
                const Tensor& staging) {
   const int readers = std::min(kMostReaders, compute_threads());
@@ -96,7 +115,7 @@ SliceReader weights_of(const CheckpointReader& reader) {
   for (const auto& entry : reader.tensors()) stored.emplace(entry.name, entry.dtype);
   return [&reader, stored = std::move(stored)](const TensorSlice& slice) {
     TensorSlice master = slice;
-    master.name = "master/" + slice.name;
+    master.name = std::string(kWeightKind) + slice.name;
     const auto found = stored.find(master.name);
     if (found == stored.end() || found->second == slice.local.dtype) return reader.read(master);
     const DType dtype = found->second;

@@ -82,13 +82,21 @@ std::string bytes_text(std::size_t bytes) {
   return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, kUnits.at(unit));
 }
 
+std::string parameters_text(const Config& config) {
+  const auto millions = [](std::int64_t count) { return static_cast<double>(count) * 1e-6; };
+  const std::int64_t base = parameter_count(config.model);
+  if (config.lora.rank == 0) return fmt::format("{:.2f}M parameters", millions(base));
+  const std::int64_t trained = trained_parameter_count(config.model, config.lora);
+  return fmt::format("{:.2f}M parameters, of which {:.2f}M are trained (LoRA)",
+                     millions(base + trained), millions(trained));
+}
+
 std::string plan_report(const Config& config) {
   const ParallelismConfig& p = config.parallelism;
   const int ranks = p.data.value_or(1) * p.pipeline * p.context * p.tensor;
-  std::string out = fmt::format(
-      "run {}: {:.2f}M parameters, {}\nlayout: {} ({})\n", config.run.name,
-      static_cast<double>(parameter_count(config.model)) * 1e-6, config.precision.compute,
-      layout_text(p), ranks == 1 ? "1 rank" : fmt::format("{} ranks", ranks));
+  std::string out = fmt::format("run {}: {}, {}\nlayout: {} ({})\n", config.run.name,
+                                parameters_text(config), config.precision.compute, layout_text(p),
+                                ranks == 1 ? "1 rank" : fmt::format("{} ranks", ranks));
   out += fmt::format("step: {} sequences of {} tokens, micro-batches of {}\n",
                      config.batch.global_batch_size, config.data.sequence_length,
                      config.batch.micro_batch_size);

@@ -58,7 +58,7 @@ RankModel::RankModel(const Config& config, DeviceMesh& mesh, Device device,
       reduce_(make_rank_stream(plan, device, "reduce", StreamMode::kThreaded)),
       scratch_(!plan ? Workspace::counting(device)
                      : Workspace(memory_.activations, plan->workspace)),
-      params_(compute_dtype(config.precision)) {
+      params_(compute_dtype(config.precision), config.lora.rank > 0) {
   ModelDimensions dims = model_dimensions(config, mesh.coordinate(Axis::kTensor));
   if (!on_host(device)) {
     // A GPU multiplies hundreds of times as fast as it reads: thousands of tokens for a weight.
@@ -182,6 +182,7 @@ GradNormLayout RankModel::norm_layout(const ModelDimensions& dims,
   std::vector<std::int64_t> first_block(static_cast<std::size_t>(params_.size()), 0);
   for (ParamId id = 0; id < params_.size(); ++id) {
     const auto& entry = params_.entry(id);
+    if (!params_.trained(id)) continue;
     if (entry.spec.tie == ParamTie::kCopy) continue;  // its gradient was added to the owner's
     first_block[static_cast<std::size_t>(id)] = out.blocks;
     out.params.push_back({.first_block = out.blocks,
@@ -235,8 +236,9 @@ void RankModel::make_microbatches(const ModelDimensions& dims) {
   }
 }
 
-void RankModel::initialize(std::uint64_t seed) {
-  params_.initialize(seed, *compute_);
+void RankModel::initialize(std::uint64_t seed, const SliceReader& frozen) {
+  params_.initialize(seed, *compute_, /*only_trained=*/frozen != nullptr);
+  if (frozen) load_frozen(frozen);
   optimizer_->state_from_weights(*compute_);
   reducer_->clear(*compute_);
   compute_->synchronize();
@@ -290,7 +292,7 @@ void RankModel::gather_weights() {
   if (mesh_.size(Axis::kData) == 1 || config_.parallelism.zero_stage == 0) return;
   ProcessGroup& group = mesh_.group(Axis::kData);
   for (const ParamBucket& bucket : params_.buckets()) {
-    if (!bucket.owns_weights) continue;
+    if (!bucket.owns_weights || !bucket.trained) continue;
     const RowRange own = rows_of_rank(bucket.blocks, group.rank(), group.size());
     gather_rows(group, bucket.weights.slice(own.begin, own.end), bucket.weights, *compute_);
   }

@@ -79,10 +79,13 @@ class RankModel {
   // nobody.
   static MemoryPlan plan(const Config& config, int world_rank, Device device = {});
 
-  // Weights from the seed, the same on every layout; optimizer state zero.
-  void initialize(std::uint64_t seed);
-  // Weights from elsewhere, this rank's parts of them; optimizer state zero.
+  // Trained weights from the seed, the same on every layout, and frozen ones too unless `frozen`
+  // has them; optimizer state zero.
+  void initialize(std::uint64_t seed, const SliceReader& frozen = {});
+  // Trained weights from elsewhere, this rank's parts of them; optimizer state zero.
   void initialize(const SliceReader& weights);
+  // The weights that are not trained: LoRA's base. Waits.
+  void load_frozen(const SliceReader& weights);
   // One update: forward, backward, sums over ranks, clipping, AdamW. update counts from 1.
   // loss_scale: a power of two; the gradients of activations are so many times larger, and nothing
   // else is.

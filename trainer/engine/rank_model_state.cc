@@ -47,6 +47,14 @@ void RankModel::initialize(const SliceReader& weights) {
   restored();
 }
 
+void RankModel::load_frozen(const SliceReader& weights) {
+  std::vector<ParamId> frozen;
+  for (ParamId id = 0; id < params_.size(); ++id) {
+    if (!params_.trained(id)) frozen.push_back(id);
+  }
+  load_runs(weight_runs(params_, frozen), weights, *compute_, staging_);
+}
+
 void RankModel::restored() {
   optimizer_->weights_from_state(*compute_);
   gather_weights();

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "kernels/core/check.h"
+#include "trainer/checkpoint/weight_set.h"
 
 namespace frugal {
 
@@ -27,9 +28,7 @@ std::map<std::string, std::string> flat_config(const std::string& yaml) {
   return out;
 }
 
-std::map<std::string, std::string> run_identity(const Config& config,
-                                                const std::string& tokenizer_digest,
-                                                const std::string& data_digest) {
+std::map<std::string, std::string> run_identity(const Config& config, const RunDigests& digests) {
   constexpr std::array<std::string_view, 8> kFixed{"seed",
                                                    "batch.micro_batch_size",
                                                    "batch.global_batch_size",
@@ -38,13 +37,16 @@ std::map<std::string, std::string> run_identity(const Config& config,
                                                    "precision.compute",
                                                    "precision.master",
                                                    "precision.optimizer_state"};
+  const bool lora = config.lora.rank > 0;
   std::map<std::string, std::string> out;
   for (const auto& [key, value] : flat_config(dump_config(config))) {
     const bool fixed = std::ranges::find(kFixed, key) != kFixed.end();
-    if (fixed || (key.starts_with("model.") && key != "model.init_from")) out[key] = value;
+    const bool model = key.starts_with("model.") || (lora && key.starts_with("lora."));
+    if (fixed || (model && !key.ends_with(".init_from"))) out[key] = value;
   }
-  out["tokenizer"] = tokenizer_digest;
-  out["data"] = data_digest;
+  out["tokenizer"] = digests.tokenizer;
+  out["data"] = digests.data;
+  if (lora) out[kBaseIdentity] = digests.base;
   out["train.lanes"] = config.train.determinism == "ordered"
                            ? std::to_string(config.train.lanes.value_or(0))
                            : "any (train.determinism is not ordered)";

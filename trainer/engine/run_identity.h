@@ -13,11 +13,15 @@ namespace frugal {
 // "model.hidden_size" -> "64", for every key of a resolved config.
 std::map<std::string, std::string> flat_config(const std::string& yaml);
 
+// Of what a run reads.
+struct RunDigests {
+  std::string tokenizer, data;
+  std::string base;  // of LoRA; empty without
+};
+
 // What a checkpoint and a run that resumes from it must agree in. train.lanes belongs to it under
 // determinism `ordered` alone; otherwise it follows the layout.
-std::map<std::string, std::string> run_identity(const Config& config,
-                                                const std::string& tokenizer_digest,
-                                                const std::string& data_digest);
+std::map<std::string, std::string> run_identity(const Config& config, const RunDigests& digests);
 
 // "optimizer.learning_rate 0.001 -> 0.0003" for every other key that differs.
 std::vector<std::string> config_changes(const std::string& old_yaml, const std::string& new_yaml);

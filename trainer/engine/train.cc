@@ -13,7 +13,15 @@
 namespace frugal {
 TrainingRun prepare_training(Config config, int world_size) {
   auto init_from = adopt_init_from(config);
+  auto adapter = adopt_adapter_from(config);
   resolve_config(config, world_size);
+  const bool lora = config.lora.rank > 0;
+  if (lora && !init_from) {
+    fail(ErrorKind::kUsage,
+         "lora.rank is set, but model.init_from is not: adapters are trained beside the weights of "
+         "a "
+         "model; name a Hugging Face folder or a GGUF file there, or set lora.rank to 0");
+  }
   rank_device(config, {});  // where there is none, say so before anything is read
   auto tokenizer = std::make_shared<const Tokenizer>(load_tokenizer(config.tokenizer.path));
   const int vocabulary = tokenizer->vocab_size();
@@ -23,13 +31,18 @@ TrainingRun prepare_training(Config config, int world_size) {
          config.tokenizer.path, " has ", vocabulary, " tokens; set model.vocab_size: auto");
   }
   if (init_from) check_weights(*init_from, config);
+  if (adapter) check_adapter(*adapter, config);
+  std::string base_digest = lora ? init_from->fingerprint() : "";
   return {.config = std::move(config),
           .init_from = std::move(init_from),
+          .adapter = std::move(adapter),
+          .base_digest = std::move(base_digest),
           .tokenizer = std::move(tokenizer)};
 }
 
 Config prepare_plan(Config config, int world_size) {
   adopt_init_from(config);
+  adopt_adapter_from(config);
   resolve_config(config, world_size);
   if (!config.model.vocab_size) {
     config.model.vocab_size = load_tokenizer(config.tokenizer.path).vocab_size();

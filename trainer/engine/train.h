@@ -17,11 +17,13 @@ namespace frugal {
 struct TrainingRun {
   Config config;
   std::shared_ptr<const ForeignWeights> init_from;  // null: model.init_from is empty
+  std::shared_ptr<const PeftAdapter> adapter;       // null: lora.init_from is empty
+  std::string base_digest;                          // of a LoRA run's base; empty in others
   std::shared_ptr<const Tokenizer> tokenizer;
 };
 
-// Opens model.init_from, reads the tokenizer and resolves the config for world_size ranks. Throws
-// ConfigError, Error(kData).
+// Opens model.init_from and lora.init_from, reads the tokenizer and resolves the config for
+// world_size ranks. Throws ConfigError, Error(kData).
 TrainingRun prepare_training(Config config, int world_size);
 
 // Resolves the config for world_size ranks and a plan_report(): on a machine without the GPU it

@@ -11,6 +11,7 @@
 #include "trainer/engine/algorithm_choices.h"
 #include "trainer/engine/generate.h"
 #include "trainer/engine/host.h"
+#include "trainer/engine/plan_report.h"
 #include "trainer/engine/run_identity.h"
 #include "trainer/engine/same_facts.h"
 #include "trainer/engine/score.h"
@@ -71,12 +72,14 @@ TrainLoop::TrainLoop(const TrainingRun& run, DeviceMesh& mesh, const RankPlace& 
   open_data();
   facts_ = {.root = folder.checkpoints(),
             .run_id = folder.run_id(),
-            .tokenizer_digest = run.tokenizer->digest(),
-            .data_digest = train_data_->digest()};
+            .digests = {.tokenizer = run.tokenizer->digest(),
+                        .data = train_data_->digest(),
+                        .base = run.base_digest}};
   require_same_facts(mesh_.world(),
                      {{"program version", FRUGAL_VERSION},
-                      {"tokenizer", facts_.tokenizer_digest},
-                      {"training data", facts_.data_digest},
+                      {"tokenizer", facts_.digests.tokenizer},
+                      {"training data", facts_.digests.data},
+                      {"base model", facts_.digests.base},
                       {"validation data", validation_data_ ? validation_data_->digest() : ""},
                       {"eval.questions", digest_of(questions_)}},
                      "every host needs the same program and the same files");
@@ -128,17 +131,11 @@ void TrainLoop::resume() {
   const std::string from = checkpoint_to_resume(config_, facts_, mesh_.world(),
                                                 [this](std::string_view line) { say(line); });
   if (from.empty()) {
-    if (run_.init_from) {
-      model_->initialize([&](const TensorSlice& slice) { run_.init_from->read(slice); });
-      progress_.weights_dtype = weights_dtype(run_.init_from->type());
-      say(concat("weights from ", run_.init_from->path(), ", ", run_.init_from->type()));
-    } else {
-      model_->initialize(config_.seed);
-    }
-    progress_.loss_scale = first_loss_scale(config_.precision);
+    begin();
     return;
   }
   const CheckpointReader reader(from);
+  if (lora()) model_->load_frozen(foreign_reader());
   progress_ = load_checkpoint(reader, *model_);
   saved_step_ = config_.checkpoint.resume == "auto" ? progress_.step : -1;
   std::string line = fmt::format("resumed at step {} from {}", progress_.step, from);
@@ -147,6 +144,30 @@ void TrainLoop::resume() {
     line += (i == 0 ? "; changed: " : ", ") + changes[i];
   }
   say(line);
+}
+
+// Weights of a new run.
+void TrainLoop::begin() {
+  progress_.loss_scale = first_loss_scale(config_.precision);
+  if (!run_.init_from) return model_->initialize(config_.seed);
+  if (lora()) {
+    model_->initialize(config_.seed, foreign_reader());
+  } else {
+    model_->initialize(foreign_reader());
+  }
+  progress_.weights_dtype = weights_dtype(run_.init_from->type());
+  say(concat("weights from ", run_.init_from->path(), ", ", run_.init_from->type()));
+  if (!run_.adapter) return;
+  model_->initialize([&](const TensorSlice& slice) { run_.adapter->read(slice); });
+  say(concat("adapters from ", run_.adapter->folder()));
+}
+
+SliceReader TrainLoop::foreign_reader() const {
+  return [this](const TensorSlice& slice) { run_.init_from->read(slice); };
+}
+
+bool TrainLoop::lora() const {
+  return config_.lora.rank > 0;
 }
 
 // Before the model takes memory.
@@ -176,10 +197,9 @@ void TrainLoop::open_metrics() {
                                .console_interval = config_.logging.interval,
                                .tensorboard = config_.logging.tensorboard,
                                .said_before = std::move(said_before_)});
-    metrics_->say(fmt::format(
-        "{}: {:.2f}M parameters, {}, {}, {} sequences in an epoch", folder_.path(),
-        static_cast<double>(parameter_count(config_.model)) * 1e-6, config_.precision.compute,
-        layout_text(config_.parallelism), train_data_->sequences()));
+    metrics_->say(fmt::format("{}: {}, {}, {}, {} sequences in an epoch", folder_.path(),
+                              parameters_text(config_), config_.precision.compute,
+                              layout_text(config_.parallelism), train_data_->sequences()));
     if (config_.train.threads.value_or(0) > available_cores()) {
       metrics_->say(
           fmt::format("warning: train.threads is {}, but this process may run on {} cores only; "
@@ -280,7 +300,8 @@ void TrainLoop::report(const StepResult& result, double seconds, const Requests&
   if (!on_host(device_) && gpu_.memory_bytes == 0)
     gpu_ = device_runtime(device_.type).info(device_);
   const double rate = static_cast<double>(result.target_tokens) / seconds;
-  const double flops = training_flops_per_token(config_.model, config_.data.sequence_length) * rate;
+  const double flops =
+      training_flops_per_token(config_.model, config_.lora, config_.data.sequence_length) * rate;
   const auto loss_scale = scales_loss() ? std::optional(progress_.loss_scale.value) : std::nullopt;
   metrics_->step({.step = progress_.step,
                   .loss = result.loss,

@@ -40,6 +40,9 @@ class TrainLoop {
 
   void open_data();
   void resume();
+  void begin();
+  SliceReader foreign_reader() const;  // of model.init_from
+  bool lora() const;
   void open_metrics();
   void measure_peak();
   StepResult update();

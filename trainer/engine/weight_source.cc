@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "trainer/checkpoint/weight_set.h"
 #include "trainer/model/model.h"
 
 namespace frugal {
@@ -31,6 +32,15 @@ std::string precision_for(const std::string& type) {
   return type == "F32" ? "fp32" : type == "F16" ? "fp16" : "bf16";
 }
 
+// What files hold of the config's model: its adapters, or all but those.
+std::vector<ForeignWeights::Expected> expected_params(const Config& config, bool adapters) {
+  std::vector<ForeignWeights::Expected> expected;
+  for (const ParamSpec& spec : all_params(model_dimensions(config, 0))) {
+    if (spec.adapter == adapters) expected.push_back({spec.name, spec.global});
+  }
+  return expected;
+}
+
 // Nothing of a training: one short sequence at a time, on each replica.
 void shrink(Config& config, int ranks) {
   const int replica = config.parallelism.pipeline * config.parallelism.tensor;
@@ -50,17 +60,30 @@ std::shared_ptr<const ForeignWeights> adopt_init_from(Config& config) {
   return foreign;
 }
 
+std::shared_ptr<const PeftAdapter> adopt_adapter_from(Config& config) {
+  if (config.lora.init_from.empty()) return nullptr;
+  std::shared_ptr<const PeftAdapter> adapter = PeftAdapter::open(config.lora.init_from);
+  adopt_adapter(config, adapter->config_json(), adapter->folder() + "/adapter_config.json");
+  return adapter;
+}
+
 void check_weights(const ForeignWeights& foreign, const Config& config) {
-  std::vector<ForeignWeights::Expected> expected;
-  for (const ParamSpec& spec : all_params(model_dimensions(config, 0))) {
-    expected.push_back({spec.name, spec.global});
+  foreign.check(expected_params(config, false));
+}
+
+void check_adapter(const PeftAdapter& adapter, const Config& config) {
+  if (config.model.model_type == "gpt2") {
+    fail(ErrorKind::kData, adapter.folder(),
+         ": adapters of GPT-2 cannot be read from PEFT: it has queries, keys and values in one "
+         "matrix");
   }
-  foreign.check(expected);
+  adapter.check(expected_params(config, true));
 }
 
 WeightSource open_weights(const std::string& path, std::span<const std::string> overrides,
                           int ranks) {
   WeightSource out;
+  std::shared_ptr<const ForeignWeights> base;  // of adapters
   if (is_foreign(path)) {
     out.foreign = ForeignWeights::open(path);
     out.config = parse_config("", "", overrides);
@@ -75,8 +98,20 @@ WeightSource open_weights(const std::string& path, std::span<const std::string> 
     Config saved = parse_config(reader->info().config, path + "/config of the run", {});
     saved.parallelism = {};
     saved.device = "auto";
+    // A tokenizer that came with the model moves with it.
+    const bool beside = saved.tokenizer.path == saved.model.init_from;
+    if (beside) saved.tokenizer.path.clear();
     out.config = parse_config(dump_config(saved), path + "/config of the run", overrides);
+    if (beside && out.config.tokenizer.path.empty()) {
+      out.config.tokenizer.path = out.config.model.init_from;
+    }
     out.weights = [reader, read = weights_of(*reader)](const TensorSlice& slice) { read(slice); };
+    if (out.config.lora.rank > 0) {
+      base = open_base(*reader, out.config.model.init_from);
+      out.weights = [base, reader, adapters = out.weights](const TensorSlice& slice) {
+        reader->has(std::string(kWeightKind) + slice.name) ? adapters(slice) : base->read(slice);
+      };
+    }
     const auto& identity = reader->info().identity;
     const auto digest = identity.find("tokenizer");
     if (digest != identity.end()) out.tokenizer_digest = digest->second;
@@ -87,6 +122,7 @@ WeightSource open_weights(const std::string& path, std::span<const std::string> 
     fail(ErrorKind::kData, path, ": its config does not say model.vocab_size");
   }
   if (out.foreign) check_weights(*out.foreign, out.config);
+  if (base) check_weights(*base, out.config);
   return out;
 }
 

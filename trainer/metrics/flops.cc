@@ -50,11 +50,27 @@ std::int64_t parameter_count(const ModelConfig& m) {
   return vocab * d + positions + m.num_hidden_layers * (attention + mlp + 2 * norm) + norm + head;
 }
 
-double training_flops_per_token(const ModelConfig& m, int sequence_length) {
+std::int64_t trained_parameter_count(const ModelConfig& m, const LoraConfig& lora) {
+  if (lora.rank == 0) return parameter_count(m);
+  const std::int64_t q = std::int64_t{m.num_attention_heads} * m.head_dim;
+  const std::int64_t kv = std::int64_t{m.num_key_value_heads} * m.head_dim;
+  std::int64_t sides = 0;  // inputs and outputs of the adapted maps of one layer
+  for (const std::string& target : lora.targets) {
+    sides += target == "q_proj" || target == "o_proj"   ? m.hidden_size + q
+             : target == "k_proj" || target == "v_proj" ? m.hidden_size + kv
+                                                        : m.hidden_size + m.intermediate_size;
+  }
+  return m.num_hidden_layers * sides * lora.rank;
+}
+
+double training_flops_per_token(const ModelConfig& m, const LoraConfig& lora, int sequence_length) {
   const auto multiplied = static_cast<double>(parameter_count(m) - lookup_parameters(m));
   const double attention_width = static_cast<double>(m.num_attention_heads) * m.head_dim;
   const double mean_keys = sequence_length / 2.0;
-  return 6 * multiplied + 3.0 * m.num_hidden_layers * 2 * (2 * attention_width) * mean_keys;
+  const double linear =
+      lora.rank == 0 ? 6 * multiplied
+                     : 4 * multiplied + 6 * static_cast<double>(trained_parameter_count(m, lora));
+  return linear + 3.0 * m.num_hidden_layers * 2 * (2 * attention_width) * mean_keys;
 }
 
 double measure_matmul_peak(Device device, DType dtype) {

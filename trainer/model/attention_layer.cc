@@ -81,22 +81,36 @@ void AttentionLayer::declare_projections(LayerBuilder& builder) {
 void AttentionLayer::declare_qk_norm(LayerBuilder& builder) {
   q_projected_ = q_;
   k_projected_ = k_;
-  dq_projected_ = dq_;
-  dk_projected_ = dk_;
   if (!dims_.qk_norm) return;
   const auto declare = [&](Norm& norm, const char* part, std::int64_t heads) {
-    norm.declare(builder, {.name = name_ + part, .width = dims_.head_dim, .eps = dims_.norm_eps});
+    norm.declare(builder, {.name = name_ + part,
+                           .width = dims_.head_dim,
+                           .eps = dims_.norm_eps,
+                           .frozen = dims_.lora.rank > 0});
     norm.declare_statistics(builder, dims_.tokens * heads);
   };
   declare(q_norm_, ".q_norm", dims_.local_heads());
   declare(k_norm_, ".k_norm", dims_.local_kv_heads());
-  const auto stash = [&](const char* name, Shape shape, Lifetime lifetime) {
-    return builder.stash(name, shape, dims_.dtype, lifetime);
+  const Lifetime projected =
+      q_norm_.trained() ? Lifetime::kForwardToWeight : Lifetime::kForwardToInput;
+  q_projected_ = builder.stash("projected q", query_shape(), dims_.dtype, projected);
+  k_projected_ = builder.stash("projected k", key_shape(), dims_.dtype, projected);
+}
+
+void AttentionLayer::declare_gradients(LayerBuilder& builder) {
+  const auto stash = [&](bool kept, const char* name, Shape shape) {
+    return kept ? builder.stash(name, shape, dims_.dtype, Lifetime::kInputToWeight) : -1;
   };
-  q_projected_ = stash("projected q", query_shape(), Lifetime::kForwardToWeight);
-  k_projected_ = stash("projected k", key_shape(), Lifetime::kForwardToWeight);
-  dq_projected_ = stash("projected dq", query_shape(), Lifetime::kInputToWeight);
-  dk_projected_ = stash("projected dk", key_shape(), Lifetime::kInputToWeight);
+  // The norms read the gradients of the heads, the projections those of what they give.
+  dq_ = stash(dims_.qk_norm ? q_norm_.trained() : q_proj_.trained(), "dq", query_shape());
+  dk_ = stash(dims_.qk_norm ? k_norm_.trained() : k_proj_.trained(), "dk", key_shape());
+  dv_ = stash(v_proj_.trained(), "dv", key_shape());
+  dnormed_ = stash(norm_.trained(), "dnormed", outer());
+  dq_projected_ = dq_;
+  dk_projected_ = dk_;
+  if (!dims_.qk_norm) return;
+  dq_projected_ = stash(q_proj_.trained(), "projected dq", query_shape());
+  dk_projected_ = stash(k_proj_.trained(), "projected dk", key_shape());
 }
 
 void AttentionLayer::declare(LayerBuilder& builder) {
@@ -104,22 +118,23 @@ void AttentionLayer::declare(LayerBuilder& builder) {
   norm_.declare(builder, dims_, layer + ".input_layernorm");
   declare_projections(builder);
 
-  const Shape local{dims_.local_tokens(), dims_.hidden};
   const DType dtype = dims_.dtype;
-  builder.keep_input(Lifetime::kForwardToWeight);
+  const auto until = [](bool trained) {
+    return trained ? Lifetime::kForwardToWeight : Lifetime::kForwardToInput;
+  };
+  builder.keep_input(until(norm_.trained()));
   norm_.declare_statistics(builder, dims_);
-  normed_ = builder.stash("normed", local, dtype, Lifetime::kForwardToWeight);
+  if (trains_inputs()) {
+    normed_ = builder.stash("normed", outer(), dtype, Lifetime::kForwardToWeight);
+  }
   q_ = builder.stash("q", query_shape(), dtype, Lifetime::kForwardToInput);
   k_ = builder.stash("k", key_shape(), dtype, Lifetime::kForwardToInput);
   v_ = builder.stash("v", key_shape(), dtype, Lifetime::kForwardToInput);
-  out_ = builder.stash("attention", query_shape(), dtype, Lifetime::kForwardToWeight);
+  out_ = builder.stash("attention", query_shape(), dtype, until(o_proj_.trained()));
   lse_ = builder.stash("lse", {dims_.tokens, dims_.local_heads()}, DType::kF32,
                        Lifetime::kForwardToInput);
-  dq_ = builder.stash("dq", query_shape(), dtype, Lifetime::kInputToWeight);
-  dk_ = builder.stash("dk", key_shape(), dtype, Lifetime::kInputToWeight);
-  dv_ = builder.stash("dv", key_shape(), dtype, Lifetime::kInputToWeight);
-  dnormed_ = builder.stash("dnormed", local, dtype, Lifetime::kInputToWeight);
   declare_qk_norm(builder);
+  declare_gradients(builder);
 }
 
 void AttentionLayer::normalize(LayerContext& ctx, const Stash& stash) const {
@@ -127,15 +142,49 @@ void AttentionLayer::normalize(LayerContext& ctx, const Stash& stash) const {
   k_norm_.forward(ctx, rows(stash[k_]), rows(stash[k_projected_]), k_norm_.statistics(stash));
 }
 
-void AttentionLayer::normalize_backward(LayerContext& ctx, const Stash& stash) const {
+AttentionLayer::Gradients AttentionLayer::place_gradients(LayerContext& ctx,
+                                                          const Stash& stash) const {
+  const auto place = [&](StashId id, Shape shape) {
+    return stashed_or_scratch(ctx, stash, id, shape, dims_.dtype);
+  };
+  Gradients out{.dq = place(dq_, query_shape()),
+                .dk = place(dk_, key_shape()),
+                .dv = place(dv_, key_shape()),
+                .dq_projected = {},
+                .dk_projected = {}};
+  out.dq_projected = dims_.qk_norm ? place(dq_projected_, query_shape()) : out.dq;
+  out.dk_projected = dims_.qk_norm ? place(dk_projected_, key_shape()) : out.dk;
+  return out;
+}
+
+void AttentionLayer::attend_backward(LayerContext& ctx, Tensor dout, const Gradients& gradients,
+                                     const Stash& stash) const {
+  ops::attention_backward_input(ctx.compute, {.dq_TNH = gradients.dq,
+                                              .dk_TMH = gradients.dk,
+                                              .dv_TMH = gradients.dv,
+                                              .dout_TNH = dout,
+                                              .q_TNH = stash[q_],
+                                              .k_TMH = stash[k_],
+                                              .v_TMH = stash[v_],
+                                              .out_TNH = stash[out_],
+                                              .lse_TN = stash[lse_],
+                                              .document_start_T = ctx.microbatch.document_start_T,
+                                              .sequence_length = dims_.sequence_length,
+                                              .scale = scale()});
+  if (!dims_.learned_positions) {
+    const ConstTensor positions = ctx.microbatch.positions_T;
+    ops::rope_backward_input(ctx.compute, gradients.dq, rope_table_, positions);
+    ops::rope_backward_input(ctx.compute, gradients.dk, rope_table_, positions);
+  }
+  if (!dims_.qk_norm) return;
   q_norm_.backward_input(ctx,
-                         {.dx_TD = rows(stash[dq_projected_]),
-                          .dy_TD = rows(stash[dq_]),
+                         {.dx_TD = rows(gradients.dq_projected),
+                          .dy_TD = rows(gradients.dq),
                           .x_TD = rows(stash[q_projected_])},
                          q_norm_.statistics(stash));
   k_norm_.backward_input(ctx,
-                         {.dx_TD = rows(stash[dk_projected_]),
-                          .dy_TD = rows(stash[dk_]),
+                         {.dx_TD = rows(gradients.dk_projected),
+                          .dy_TD = rows(gradients.dk),
                           .x_TD = rows(stash[k_projected_])},
                          k_norm_.statistics(stash));
 }
@@ -167,10 +216,11 @@ void AttentionLayer::attend(LayerContext& ctx, const Stash& stash) const {
 }
 
 void AttentionLayer::forward(LayerContext& ctx, ConstTensor x, Tensor y, const Stash& stash) const {
-  norm_.forward(ctx, stash[normed_], x, norm_.statistics(stash));
   {
     const Workspace::Mark mark(ctx.scratch);
-    const ConstTensor normed = gather_tokens(ctx, stash[normed_]);
+    const Tensor local = stashed_or_scratch(ctx, stash, normed_, outer(), dims_.dtype);
+    norm_.forward(ctx, local, x, norm_.statistics(stash));
+    const ConstTensor normed = gather_tokens(ctx, local);
     q_proj_.forward(ctx, flat_out(stash[q_projected_]), normed);
     k_proj_.forward(ctx, flat_out(stash[k_projected_]), normed);
     v_proj_.forward(ctx, flat_out(stash[v_]), normed);
@@ -188,45 +238,38 @@ void AttentionLayer::forward(LayerContext& ctx, ConstTensor x, Tensor y, const S
 void AttentionLayer::backward_input(LayerContext& ctx, ConstTensor dy, Tensor dx,
                                     const Stash& stash) const {
   const Workspace::Mark mark(ctx.scratch);
+  const Tensor dnormed = stashed_or_scratch(ctx, stash, dnormed_, outer(), dims_.dtype);
+  const Gradients gradients = place_gradients(ctx, stash);
   const Tensor dout = ctx.scratch.allocate(query_shape(), dims_.dtype);
   o_proj_.backward_input(ctx, flat_out(dout), gather_tokens(ctx, dy), false);
-  ops::attention_backward_input(ctx.compute, {.dq_TNH = stash[dq_],
-                                              .dk_TMH = stash[dk_],
-                                              .dv_TMH = stash[dv_],
-                                              .dout_TNH = dout,
-                                              .q_TNH = stash[q_],
-                                              .k_TMH = stash[k_],
-                                              .v_TMH = stash[v_],
-                                              .out_TNH = stash[out_],
-                                              .lse_TN = stash[lse_],
-                                              .document_start_T = ctx.microbatch.document_start_T,
-                                              .sequence_length = dims_.sequence_length,
-                                              .scale = scale()});
-  if (!dims_.learned_positions) {
-    const ConstTensor positions = ctx.microbatch.positions_T;
-    ops::rope_backward_input(ctx.compute, stash[dq_], rope_table_, positions);
-    ops::rope_backward_input(ctx.compute, stash[dk_], rope_table_, positions);
-  }
-  if (dims_.qk_norm) normalize_backward(ctx, stash);
-  const Tensor partial = partial_for(ctx, stash[dnormed_]);
-  q_proj_.backward_input(ctx, partial, flat(stash[dq_projected_]), false);
-  k_proj_.backward_input(ctx, partial, flat(stash[dk_projected_]), true);
-  v_proj_.backward_input(ctx, partial, flat(stash[dv_]), true);
-  reduce_scatter_tokens(ctx, partial, stash[dnormed_]);
-  norm_.backward_input(ctx,
-                       {.dx_TD = dx, .dy_TD = stash[dnormed_], .x_TD = stash.input, .add_TD = dy},
+  attend_backward(ctx, dout, gradients, stash);
+  const Tensor partial = partial_for(ctx, dnormed);
+  q_proj_.backward_input(ctx, partial, flat(gradients.dq_projected), false);
+  k_proj_.backward_input(ctx, partial, flat(gradients.dk_projected), true);
+  v_proj_.backward_input(ctx, partial, flat(gradients.dv), true);
+  reduce_scatter_tokens(ctx, partial, dnormed);
+  norm_.backward_input(ctx, {.dx_TD = dx, .dy_TD = dnormed, .x_TD = stash.input, .add_TD = dy},
                        norm_.statistics(stash));
 }
 
 void AttentionLayer::backward_weight(LayerContext& ctx, const Stash& stash) const {
   const Workspace::Mark mark(ctx.scratch);
-  const ConstTensor normed = gather_tokens(ctx, stash[normed_]);
-  const ConstTensor dq = flat(stash[dq_projected_]), dk = flat(stash[dk_projected_]);
-  q_proj_.backward_weight(ctx, dq, normed, dq);
-  k_proj_.backward_weight(ctx, dk, normed, dk);
-  v_proj_.backward_weight(ctx, flat(stash[dv_]), normed, flat(stash[dv_]));
-  o_proj_.backward_weight(ctx, gather_tokens(ctx, stash.output_gradient), flat(stash[out_]),
-                          stash.output_gradient);
+  if (trains_inputs()) {
+    const ConstTensor normed = gather_tokens(ctx, stash[normed_]);
+    const auto backward = [&](const Linear& projection, StashId id) {
+      if (!projection.trained()) return;
+      const ConstTensor dy = flat(stash[id]);
+      projection.backward_weight(ctx, dy, normed, dy);
+    };
+    backward(q_proj_, dq_projected_);
+    backward(k_proj_, dk_projected_);
+    backward(v_proj_, dv_);
+  }
+  if (o_proj_.trained()) {
+    o_proj_.backward_weight(ctx, gather_tokens(ctx, stash.output_gradient), flat(stash[out_]),
+                            stash.output_gradient);
+  }
+  if (!norm_.trained()) return;
   if (dims_.qk_norm) {
     q_norm_.backward_weight(ctx, rows(stash[dq_]), rows(stash[q_projected_]),
                             q_norm_.statistics(stash));

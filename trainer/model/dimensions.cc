@@ -4,6 +4,11 @@
 
 namespace frugal {
 
+bool LoraDimensions::adapts(std::string_view module) const {
+  const std::string_view last = module.substr(module.rfind('.') + 1);
+  return rank > 0 && std::ranges::find(targets, last) != targets.end();
+}
+
 std::int64_t ModelDimensions::vocab_rows() const {
   const std::int64_t multiple = std::int64_t{64} * tensor_size;
   return (vocab + multiple - 1) / multiple * 64;
@@ -63,6 +68,11 @@ ModelDimensions model_dimensions(const Config& config, int tensor_rank) {
   out.initializer_range = static_cast<float>(model.initializer_range);
   out.tied = model.tie_word_embeddings;
   out.recompute = config.memory.recompute == "full";
+  if (config.lora.rank > 0) {
+    out.lora = {.rank = config.lora.rank,
+                .scale = static_cast<float>(config.lora.alpha / config.lora.rank),
+                .targets = config.lora.targets};
+  }
   out.tensor_size = config.parallelism.tensor;
   out.tensor_rank = tensor_rank;
   return out;

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "kernels/core/dtype.h"
 #include "trainer/config/config.h"
@@ -14,6 +16,15 @@ struct RopeScaling {
   enum class Kind : std::uint8_t { kNone, kLinear, kLlama3 } kind = Kind::kNone;
   double factor = 1.0, low_freq_factor = 1.0, high_freq_factor = 4.0;
   double original_length = 8192.0;
+};
+
+// Of every adapter of LoRA; rank 0: there are none.
+struct LoraDimensions {
+  std::int64_t rank = 0;
+  float scale = 0.0F;                // alpha / rank
+  std::vector<std::string> targets;  // modules' last names: "q_proj"
+
+  bool adapts(std::string_view module) const;  // "model.layers.0.self_attn.q_proj"
 };
 
 struct ModelDimensions {
@@ -39,6 +50,7 @@ struct ModelDimensions {
   float initializer_range = 0.02F;
   bool tied = false;
   bool recompute = false;
+  LoraDimensions lora;  // with a rank: the base is frozen
   // Of one chunk of the head's tokens. Every chunk reads the weight and reads and writes its
   // gradient: enough that the products take far longer than that, and no more, for they are part of
   // the peak of memory.

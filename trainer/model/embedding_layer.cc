@@ -52,6 +52,7 @@ void EmbeddingLayer::forward(LayerContext& ctx, ConstTensor, Tensor y, const Sta
 }
 
 void EmbeddingLayer::backward_weight(LayerContext& ctx, const Stash& stash) const {
+  if (!ctx.params.trained(table_)) return;
   const Workspace::Mark mark(ctx.scratch);
   const ConstTensor dy = gather_tokens(ctx, stash.output_gradient);
   ops::embedding_backward_weight(ctx.compute, ctx.params.grad(table_), dy, ctx.microbatch.ids_T,

@@ -116,6 +116,7 @@ void HeadLayer::backward_input(LayerContext& ctx, ConstTensor, Tensor dx,
                                                     .scale = ctx.microbatch.loss_scale});
     ctx.multiply(
         {.out_MN = partial.slice(begin, end), .a = logits, .b = ctx.params.weight(weight_)});
+    if (!ctx.params.trained(weight_)) continue;
     ctx.multiply({.out_MN = ctx.params.grad(weight_),
                   .a = logits,
                   .b = normed.slice(begin, end),
@@ -124,7 +125,7 @@ void HeadLayer::backward_input(LayerContext& ctx, ConstTensor, Tensor dx,
   }
   ops::sum_accumulate(ctx.compute, ctx.microbatch.loss_1, losses);
   reduce_scatter_tokens(ctx, partial, dnormed);
-  norm_.backward_weight(ctx, dnormed, stash.input, stats);
+  if (norm_.trained()) norm_.backward_weight(ctx, dnormed, stash.input, stats);
   norm_.backward_input(ctx, {.dx_TD = dx, .dy_TD = dnormed, .x_TD = stash.input}, stats);
 }
 

@@ -91,6 +91,13 @@ struct LayerContext {
   }
 };
 
+// What backward_weight reads of a layer is stashed, and the id of what it does not read, as its
+// weights are frozen, may be -1: then it is scratch, which the caller marks.
+inline Tensor stashed_or_scratch(LayerContext& ctx, const Stash& stash, StashId id, Shape shape,
+                                 DType dtype) {
+  return id >= 0 ? stash[id] : ctx.scratch.allocate(shape, dtype);
+}
+
 // The verbs are const and enqueue on ctx.compute: any number of micro-batches can be in flight.
 class Layer {
  public:

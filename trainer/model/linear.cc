@@ -1,5 +1,6 @@
 #include "trainer/model/linear.h"
 
+#include "kernels/ops/activation.h"
 #include "kernels/ops/elementwise.h"
 #include "trainer/model/param_store.h"
 
@@ -9,8 +10,8 @@ void Linear::declare(LayerBuilder& builder, const ModelDimensions& dims, const L
   const bool column = spec.split == Split::kColumn, row = spec.split == Split::kRow;
   const std::int64_t out = column ? spec.out / dims.tensor_size : spec.out;
   const std::int64_t in = row ? spec.in / dims.tensor_size : spec.in;
-  begin_ = spec.begin;
-  end_ = spec.end;
+  rows_ = {spec.begin, spec.end};
+  frozen_ = dims.lora.rank > 0;
   ParamSpec weight{.name = spec.name + ".weight",
                    .global = {spec.out, spec.in},
                    .local = {out, in},
@@ -21,6 +22,7 @@ void Linear::declare(LayerBuilder& builder, const ModelDimensions& dims, const L
   if (column) weight.offset[0] = dims.tensor_rank * out;
   if (row) weight.offset[1] = dims.tensor_rank * in;
   weight_ = builder.param(weight);
+  adapter_.declare(builder, dims.lora, spec.name, weight);
   if (!spec.bias) return;
   // A row-split output is added up before its bias, on each rank's own tokens: that bias is
   // replicated.
@@ -34,21 +36,26 @@ void Linear::declare(LayerBuilder& builder, const ModelDimensions& dims, const L
 }
 
 ConstTensor Linear::bias(const LayerContext& ctx) const {
-  return bias_ >= 0 ? ConstTensor(own(ctx.params.weight(bias_))) : ConstTensor();
+  return bias_ >= 0 ? ConstTensor(rows_.of(ctx.params.weight(bias_))) : ConstTensor();
 }
 
 void Linear::forward(LayerContext& ctx, Tensor y_To, ConstTensor x_TI) const {
   ctx.multiply({.out_MN = y_To,
                 .a = x_TI,
-                .b = own(ctx.params.weight(weight_)),
+                .b = rows_.of(ctx.params.weight(weight_)),
                 .transpose_b = true,
                 .bias_N = bias(ctx)});
+  if (adapter_.declared()) adapter_.forward(ctx, y_To, x_TI, rows_);
 }
 
 void Linear::forward_gelu(LayerContext& ctx, Tensor y_To, Tensor input_To, ConstTensor x_TI) const {
+  if (adapter_.declared()) {
+    forward(ctx, input_To, x_TI);
+    return ops::gelu_forward(ctx.compute, y_To, input_To);
+  }
   ctx.multiply({.out_MN = y_To,
                 .a = x_TI,
-                .b = own(ctx.params.weight(weight_)),
+                .b = rows_.of(ctx.params.weight(weight_)),
                 .transpose_b = true,
                 .bias_N = bias(ctx),
                 .gelu_input_MN = input_To});
@@ -67,6 +74,7 @@ void Linear::forward_row(LayerContext& ctx, Tensor y_LO, ConstTensor x_Ti,
                 .transpose_b = true,
                 .bias_N = ctx.tensor_group.rank() == 0 ? bias(ctx) : ConstTensor(),
                 .add_MN = alone ? residual_LO : ConstTensor()});
+  if (adapter_.declared()) adapter_.forward(ctx, partial, x_Ti, rows_);
   if (alone) return;
   reduce_scatter_tokens(ctx, partial, y_LO);
   ops::add(ctx.compute, y_LO, y_LO, residual_LO);
@@ -74,23 +82,32 @@ void Linear::forward_row(LayerContext& ctx, Tensor y_LO, ConstTensor x_Ti,
 
 void Linear::backward_input(LayerContext& ctx, Tensor dx, ConstTensor dy, bool accumulate) const {
   ctx.multiply(
-      {.out_MN = dx, .a = dy, .b = own(ctx.params.weight(weight_)), .accumulate = accumulate});
+      {.out_MN = dx, .a = dy, .b = rows_.of(ctx.params.weight(weight_)), .accumulate = accumulate});
+  if (adapter_.declared()) adapter_.backward_input(ctx, dx, dy, rows_);
 }
 
 void Linear::backward_input_gelu(LayerContext& ctx, Tensor dinput, ConstTensor dy,
                                  ConstTensor input) const {
-  ctx.multiply(
-      {.out_MN = dinput, .a = dy, .b = own(ctx.params.weight(weight_)), .dgelu_input_MN = input});
+  if (adapter_.declared()) {
+    backward_input(ctx, dinput, dy, false);
+    return ops::gelu_backward_input(ctx.compute, dinput, dinput, input);
+  }
+  ctx.multiply({.out_MN = dinput,
+                .a = dy,
+                .b = rows_.of(ctx.params.weight(weight_)),
+                .dgelu_input_MN = input});
 }
 
 void Linear::backward_weight(LayerContext& ctx, ConstTensor dy, ConstTensor x,
                              ConstTensor dy_bias) const {
-  ctx.multiply({.out_MN = own(ctx.params.grad(weight_)),
+  if (adapter_.declared()) adapter_.backward_weight(ctx, dy, x, rows_);
+  if (frozen_) return;
+  ctx.multiply({.out_MN = rows_.of(ctx.params.grad(weight_)),
                 .a = dy,
                 .b = x,
                 .transpose_a = true,
                 .accumulate = true});
-  if (bias_ >= 0) ops::bias_backward_weight(ctx.compute, own(ctx.params.grad(bias_)), dy_bias);
+  if (bias_ >= 0) ops::bias_backward_weight(ctx.compute, rows_.of(ctx.params.grad(bias_)), dy_bias);
 }
 
 ConstTensor gather_tokens(LayerContext& ctx, ConstTensor x_LD) {

@@ -8,6 +8,7 @@
 
 #include "trainer/model/dimensions.h"
 #include "trainer/model/layer.h"
+#include "trainer/model/lora_adapter.h"
 
 namespace frugal {
 
@@ -28,9 +29,12 @@ struct LinearSpec {
   std::int64_t begin = 0, end = 0;  // kShared: the outputs of this rank
 };
 
+// With an adapter where LoRA targets it; the map itself is frozen in such a model.
 class Linear {
  public:
   void declare(LayerBuilder& builder, const ModelDimensions& dims, const LinearSpec& spec);
+  // Whether backward_weight does anything and so reads what it is given.
+  bool trained() const { return !frozen_ || adapter_.declared(); }
 
   // kColumn, kShared: y_To (=) x W^T + b.
   void forward(LayerContext& ctx, Tensor y_To, ConstTensor x_TI) const;
@@ -45,16 +49,16 @@ class Linear {
   void backward_input_gelu(LayerContext& ctx, Tensor dinput, ConstTensor dy,
                            ConstTensor input) const;
   // dW += dy^T x, dy and x with all tokens; db += sum of dy_bias (else: dy; kRow: the local
-  // tokens' dy).
+  // tokens' dy). Of a frozen map the adapter's gradients alone.
   void backward_weight(LayerContext& ctx, ConstTensor dy, ConstTensor x, ConstTensor dy_bias) const;
 
  private:
-  // Of the parameter or its gradient, what this rank multiplies.
-  Tensor own(Tensor param) const { return end_ == 0 ? param : param.slice(begin_, end_); }
   ConstTensor bias(const LayerContext& ctx) const;  // not given where there is none
 
   ParamId weight_ = -1, bias_ = -1;
-  std::int64_t begin_ = 0, end_ = 0;  // kShared
+  WeightRows rows_;  // kShared: not all
+  bool frozen_ = false;
+  LoraAdapter adapter_;
 };
 
 // All tokens of the tensor group's shards: x_LD itself when the group has one rank, otherwise

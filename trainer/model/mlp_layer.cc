@@ -39,69 +39,83 @@ void MlpLayer::declare(LayerBuilder& builder) {
                       .bias = dims_.mlp_bias,
                       .init_stddev = residual_stddev});
 
-  const Shape local{dims_.local_tokens(), dims_.hidden};
-  const Shape inner{dims_.tokens, dims_.local_intermediate()};
-  const DType dtype = dims_.dtype;
-  builder.keep_input(Lifetime::kForwardToWeight);
+  const auto stash = [&](const char* name, Shape shape, Lifetime lifetime) {
+    return builder.stash(name, shape, dims_.dtype, lifetime);
+  };
+  builder.keep_input(norm_.trained() ? Lifetime::kForwardToWeight : Lifetime::kForwardToInput);
   norm_.declare_statistics(builder, dims_);
-  normed_ = builder.stash("normed", local, dtype, Lifetime::kForwardToWeight);
-  if (gated()) gate_ = builder.stash("gate", inner, dtype, Lifetime::kForwardToInput);
-  up_ = builder.stash("up", inner, dtype, Lifetime::kForwardToInput);
-  activated_ = builder.stash("activated", inner, dtype, Lifetime::kForwardToWeight);
-  if (gated()) dgate_ = builder.stash("dgate", inner, dtype, Lifetime::kInputToWeight);
-  dup_ = builder.stash("dup", inner, dtype, Lifetime::kInputToWeight);
-  dnormed_ = builder.stash("dnormed", local, dtype, Lifetime::kInputToWeight);
+  if (trains_inputs()) normed_ = stash("normed", outer(), Lifetime::kForwardToWeight);
+  if (gated()) gate_ = stash("gate", inner(), Lifetime::kForwardToInput);
+  up_ = stash("up", inner(), Lifetime::kForwardToInput);
+  if (down_proj_.trained()) activated_ = stash("activated", inner(), Lifetime::kForwardToWeight);
+  if (gate_proj_.trained() && gated()) dgate_ = stash("dgate", inner(), Lifetime::kInputToWeight);
+  if (up_proj_.trained()) dup_ = stash("dup", inner(), Lifetime::kInputToWeight);
+  if (norm_.trained()) dnormed_ = stash("dnormed", outer(), Lifetime::kInputToWeight);
 }
 
 void MlpLayer::forward(LayerContext& ctx, ConstTensor x, Tensor y, const Stash& stash) const {
-  norm_.forward(ctx, stash[normed_], x, norm_.statistics(stash));
+  const Workspace::Mark mark(ctx.scratch);
+  const Tensor activated = stashed_or_scratch(ctx, stash, activated_, inner(), dims_.dtype);
   {
-    const Workspace::Mark mark(ctx.scratch);
-    const ConstTensor normed = gather_tokens(ctx, stash[normed_]);
+    const Workspace::Mark inner_mark(ctx.scratch);
+    const Tensor local = stashed_or_scratch(ctx, stash, normed_, outer(), dims_.dtype);
+    norm_.forward(ctx, local, x, norm_.statistics(stash));
+    const ConstTensor normed = gather_tokens(ctx, local);
     if (gated()) {
       gate_proj_.forward(ctx, stash[gate_], normed);
       up_proj_.forward(ctx, stash[up_], normed);
-      ops::swiglu_forward(ctx.compute, stash[activated_], stash[gate_], stash[up_]);
+      ops::swiglu_forward(ctx.compute, activated, stash[gate_], stash[up_]);
     } else {
-      up_proj_.forward_gelu(ctx, stash[activated_], stash[up_], normed);
+      up_proj_.forward_gelu(ctx, activated, stash[up_], normed);
     }
   }
-  down_proj_.forward_row(ctx, y, stash[activated_], x);
+  down_proj_.forward_row(ctx, y, activated, x);
 }
 
 void MlpLayer::backward_input(LayerContext& ctx, ConstTensor dy, Tensor dx,
                               const Stash& stash) const {
   const Workspace::Mark mark(ctx.scratch);
+  const auto place = [&](StashId id, Shape shape) {
+    return stashed_or_scratch(ctx, stash, id, shape, dims_.dtype);
+  };
+  const Tensor dup = place(dup_, inner()), dnormed = place(dnormed_, outer());
   const ConstTensor gathered = gather_tokens(ctx, dy);
-  const Tensor partial = partial_for(ctx, stash[dnormed_]);
+  const Tensor partial = partial_for(ctx, dnormed);
   if (gated()) {
-    const Tensor dactivated =
-        ctx.scratch.allocate({dims_.tokens, dims_.local_intermediate()}, dims_.dtype);
+    const Tensor dgate = place(dgate_, inner());
+    const Tensor dactivated = ctx.scratch.allocate(inner(), dims_.dtype);
     down_proj_.backward_input(ctx, dactivated, gathered, false);
-    ops::swiglu_backward_input(ctx.compute, {.dgate_TI = stash[dgate_],
-                                             .dup_TI = stash[dup_],
+    ops::swiglu_backward_input(ctx.compute, {.dgate_TI = dgate,
+                                             .dup_TI = dup,
                                              .dout_TI = dactivated,
                                              .gate_TI = stash[gate_],
                                              .up_TI = stash[up_]});
-    gate_proj_.backward_input(ctx, partial, stash[dgate_], false);
+    gate_proj_.backward_input(ctx, partial, dgate, false);
   } else {
-    down_proj_.backward_input_gelu(ctx, stash[dup_], gathered, stash[up_]);
+    down_proj_.backward_input_gelu(ctx, dup, gathered, stash[up_]);
   }
-  up_proj_.backward_input(ctx, partial, stash[dup_], gated());
-  reduce_scatter_tokens(ctx, partial, stash[dnormed_]);
-  norm_.backward_input(ctx,
-                       {.dx_TD = dx, .dy_TD = stash[dnormed_], .x_TD = stash.input, .add_TD = dy},
+  up_proj_.backward_input(ctx, partial, dup, gated());
+  reduce_scatter_tokens(ctx, partial, dnormed);
+  norm_.backward_input(ctx, {.dx_TD = dx, .dy_TD = dnormed, .x_TD = stash.input, .add_TD = dy},
                        norm_.statistics(stash));
 }
 
 void MlpLayer::backward_weight(LayerContext& ctx, const Stash& stash) const {
   const Workspace::Mark mark(ctx.scratch);
-  const ConstTensor normed = gather_tokens(ctx, stash[normed_]);
-  if (gated()) gate_proj_.backward_weight(ctx, stash[dgate_], normed, stash[dgate_]);
-  up_proj_.backward_weight(ctx, stash[dup_], normed, stash[dup_]);
-  down_proj_.backward_weight(ctx, gather_tokens(ctx, stash.output_gradient), stash[activated_],
-                             stash.output_gradient);
-  norm_.backward_weight(ctx, stash[dnormed_], stash.input, norm_.statistics(stash));
+  if (trains_inputs()) {
+    const ConstTensor normed = gather_tokens(ctx, stash[normed_]);
+    if (gate_proj_.trained() && gated()) {
+      gate_proj_.backward_weight(ctx, stash[dgate_], normed, stash[dgate_]);
+    }
+    if (up_proj_.trained()) up_proj_.backward_weight(ctx, stash[dup_], normed, stash[dup_]);
+  }
+  if (down_proj_.trained()) {
+    down_proj_.backward_weight(ctx, gather_tokens(ctx, stash.output_gradient), stash[activated_],
+                               stash.output_gradient);
+  }
+  if (norm_.trained()) {
+    norm_.backward_weight(ctx, stash[dnormed_], stash.input, norm_.statistics(stash));
+  }
 }
 
 }  // namespace frugal

@@ -20,11 +20,15 @@ class MlpLayer final : public Layer {
 
  private:
   bool gated() const { return dims_.gated_mlp; }
+  bool trains_inputs() const { return (gated() && gate_proj_.trained()) || up_proj_.trained(); }
+  Shape inner() const { return {dims_.tokens, dims_.local_intermediate()}; }
+  Shape outer() const { return {dims_.local_tokens(), dims_.hidden}; }
 
   ModelDimensions dims_;
   std::string name_;
   Norm norm_;
   Linear gate_proj_, up_proj_, down_proj_;  // GPT-2 has no gate
+  // -1: not kept, see stashed_or_scratch().
   StashId normed_ = -1, gate_ = -1, up_ = -1, activated_ = -1;
   StashId dgate_ = -1, dup_ = -1, dnormed_ = -1;
 };

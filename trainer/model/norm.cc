@@ -6,13 +6,16 @@
 namespace frugal {
 
 void Norm::declare(LayerBuilder& builder, const ModelDimensions& dims, const std::string& name) {
-  declare(
-      builder,
-      {.name = name, .width = dims.hidden, .layer_norm = dims.layer_norm, .eps = dims.norm_eps});
+  declare(builder, {.name = name,
+                    .width = dims.hidden,
+                    .layer_norm = dims.layer_norm,
+                    .eps = dims.norm_eps,
+                    .frozen = dims.lora.rank > 0});
 }
 
 void Norm::declare(LayerBuilder& builder, const NormSpec& norm) {
   layer_norm_ = norm.layer_norm;
+  frozen_ = norm.frozen;
   eps_ = norm.eps;
   const std::string& name = norm.name;
   const Shape shape{norm.width};

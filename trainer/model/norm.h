@@ -26,6 +26,7 @@ struct NormSpec {
   std::int64_t width = 0;
   bool layer_norm = false;
   float eps = 1e-5F;
+  bool frozen = false;
 };
 
 class Norm {
@@ -45,11 +46,13 @@ class Norm {
                const NormStatistics& stats) const;
   void backward_input(LayerContext& ctx, const NormBackward& args,
                       const NormStatistics& stats) const;
+  bool trained() const { return !frozen_; }
+  // REQUIRES: trained.
   void backward_weight(LayerContext& ctx, ConstTensor dy_TD, ConstTensor x_TD,
                        const NormStatistics& stats) const;
 
  private:
-  bool layer_norm_ = false;
+  bool layer_norm_ = false, frozen_ = false;
   float eps_ = 1e-5F;
   ParamId weight_ = -1, bias_ = -1;
   StashId mean_ = -1, rstd_ = -1;

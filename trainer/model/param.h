@@ -31,6 +31,7 @@ struct ParamSpec {
   Shape valid;                           // the part of local that exists in global (its first rows)
   bool sharded = false;  // over the tensor axis; otherwise every tensor rank holds all of it
   bool decay = false;    // weight decay applies
+  bool adapter = false;  // of LoRA: what is trained where the base is frozen
   ParamTie tie = ParamTie::kNone;
   ParamInit init;
 };

@@ -17,10 +17,12 @@ std::uint64_t hash_of(std::string_view name) {
 }
 
 int ParamStore::bucket_for(const ParamSpec& spec) {
-  int* open = spec.sharded ? &open_sharded_ : &open_replicated_;
+  const bool trained = spec.adapter || !frozen_base_;
+  int* open = &open_.at((trained ? 2U : 0U) + (spec.sharded ? 1U : 0U));
   const bool alone = spec.tie != ParamTie::kNone;
   if (alone || *open < 0 || buckets_[static_cast<std::size_t>(*open)].blocks >= kBucketBlocks) {
-    buckets_.push_back({.params = {}, .replicated = !spec.sharded, .tie = spec.tie});
+    buckets_.push_back(
+        {.params = {}, .replicated = !spec.sharded, .tie = spec.tie, .trained = trained});
     const int index = static_cast<int>(buckets_.size()) - 1;
     if (alone) return index;
     *open = index;
@@ -54,7 +56,9 @@ void ParamStore::allocate(Arena& weights, Arena& grads) {
     if (bucket.owns_weights) {
       bucket.weights = weights.allocate(concat("weights of bucket ", i), shape, dtype_);
     }
-    bucket.grads = grads.allocate(concat("gradients of bucket ", i), shape, DType::kF32);
+    if (bucket.trained) {
+      bucket.grads = grads.allocate(concat("gradients of bucket ", i), shape, DType::kF32);
+    }
   }
 }
 
@@ -81,9 +85,10 @@ Tensor ParamStore::grad(ParamId id) const {
   return view(buckets_[static_cast<std::size_t>(entry(id).bucket)].grads, entry(id));
 }
 
-void ParamStore::initialize(std::uint64_t seed, Stream& stream) const {
+void ParamStore::initialize(std::uint64_t seed, Stream& stream, bool only_trained) const {
   for (ParamId id = 0; id < size(); ++id) {
     const ParamSpec& spec = entry(id).spec;
+    if (only_trained && !trained(id)) continue;
     if (entry(id).tied_to >= 0 || spec.valid.numel() == 0) continue;
     Tensor valid = weight(id).slice(0, spec.valid[0]);
     switch (spec.init.kind) {

@@ -25,6 +25,7 @@ GradReducer::GradReducer(ParamStore& params, DeviceMesh& mesh, const GradReducer
   std::int64_t scratch_rows = 0;
   for (std::size_t i = 0; i < state_.size(); ++i) {
     const ParamBucket& bucket = params.buckets()[i];
+    if (!bucket.trained) continue;
     for (int level = 0; level < levels; ++level) {
       state_[i].levels.push_back(arena.allocate(concat("lane sums of bucket ", i, " level ", level),
                                                 {bucket.blocks, kParamBlock}, DType::kF32));
@@ -51,6 +52,7 @@ Tensor GradReducer::own_grads(const ParamBucket& bucket) const {
 void GradReducer::accumulated(std::span<const ParamId> params, int microbatch, Stream& compute,
                               Stream& comm) {
   for (const ParamId id : params) {
+    if (!params_.trained(id)) continue;
     const auto index = static_cast<std::size_t>(params_.entry(id).bucket);
     BucketState& state = state_[index];
     if (++state.reported < static_cast<int>(params_.buckets()[index].params.size())) continue;
@@ -88,6 +90,7 @@ void GradReducer::exchange(std::size_t index, Stream& compute, Stream& comm) {
 void GradReducer::finish(Stream& compute, Stream& comm) {
   order_after(comm, compute);
   for (std::size_t i = 0; i < state_.size(); ++i) {
+    if (!params_.buckets()[i].trained) continue;
     FRUGAL_CHECK(state_[i].exchanged || compute.planning(), "bucket ", i,
                  " did not see its last micro-batch");
     state_[i].exchanged = false;
@@ -99,6 +102,7 @@ void GradReducer::finish(Stream& compute, Stream& comm) {
   sum_tied(comm);
   if (options_.whole && mesh_.size(Axis::kData) > 1) {
     for (const ParamBucket& bucket : params_.buckets()) {
+      if (!bucket.trained) continue;
       gather_rows(mesh_.group(Axis::kData), own_grads(bucket), bucket.grads, comm);
     }
   }
@@ -111,6 +115,7 @@ void GradReducer::sum_tied(Stream& comm) {
   const ParamBucket* owner = nullptr;
   const ParamBucket* copy = nullptr;
   for (const ParamBucket& bucket : params_.buckets()) {
+    if (!bucket.trained) continue;
     if (bucket.tie == ParamTie::kOwner) owner = &bucket;
     if (bucket.tie == ParamTie::kCopy) copy = &bucket;
   }
@@ -132,7 +137,9 @@ void GradReducer::sum_tied(Stream& comm) {
 }
 
 void GradReducer::clear(Stream& compute) {
-  for (const ParamBucket& bucket : params_.buckets()) ops::fill(compute, bucket.grads, 0.0F);
+  for (const ParamBucket& bucket : params_.buckets()) {
+    if (bucket.trained) ops::fill(compute, bucket.grads, 0.0F);
+  }
 }
 
 }  // namespace frugal

@@ -18,10 +18,10 @@ struct GradReducerOptions {
   bool whole = false;  // ZeRO stage 0: every rank needs every reduced gradient
 };
 
-// After finish() the rows of each bucket that this data rank owns (rows_of_rank) hold the sum over
-// all micro-batches of the step, all data ranks, for replicated parameters all tensor ranks, and
-// for tied ones both uses; with `whole` all rows do. One thread. Work goes to two streams: sums to
-// compute, exchanges to comm.
+// After finish() the rows of each trained bucket that this data rank owns (rows_of_rank) hold the
+// sum over all micro-batches of the step, all data ranks, for replicated parameters all tensor
+// ranks, and for tied ones both uses; with `whole` all rows do. One thread. Work goes to two
+// streams: sums to compute, exchanges to comm.
 class GradReducer {
  public:
   GradReducer(ParamStore& params, DeviceMesh& mesh, const GradReducerOptions& options,
@@ -51,8 +51,8 @@ class GradReducer {
   ParamStore& params_;
   DeviceMesh& mesh_;
   GradReducerOptions options_;
-  std::vector<BucketState> state_;
-  Tensor scratch_;  // f32, where the peers' pieces arrive; used in comm's order
+  std::vector<BucketState> state_;  // by bucket; nothing happens to frozen ones
+  Tensor scratch_;                  // f32, where the peers' pieces arrive; used in comm's order
 };
 
 }  // namespace frugal

@@ -25,7 +25,7 @@ Tensor flat_slice(const Tensor& t, const ShardPiece& piece) {
 std::vector<ShardPiece> make_shard_plan(const ParamStore& params, int rank, int size, bool all) {
   std::vector<ShardPiece> out;
   for (const ParamBucket& bucket : params.buckets()) {
-    if (!bucket.owns_weights) continue;
+    if (!bucket.owns_weights || !bucket.trained) continue;
     for (int owner = 0; owner < size; ++owner) {
       if (owner != rank && !all) continue;
       const RowRange rows = rows_of_rank(bucket.blocks, owner, size);

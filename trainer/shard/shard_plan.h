@@ -21,7 +21,8 @@ struct ShardPiece {
 
 // The blocks of each bucket are dealt to the ranks of the data axis (rows_of_rank); the pieces are
 // what that leaves of each parameter, in the order of buckets. all: also the pieces that other
-// ranks own (ZeRO stage 0). Buckets without own weights give no piece.
+// ranks own (ZeRO stage 0). Buckets without own weights and frozen
+// ones give no piece.
 std::vector<ShardPiece> make_shard_plan(const ParamStore& params, int rank, int size, bool all);
 
 // Views of a piece in the store.

@@ -23,7 +23,7 @@ TEST(DeviceRanks, TrainToTheBitsOfTheCpu) {
   };
   for (std::size_t i = 0; i < layouts.size(); ++i) {
     const Layout& layout = layouts[i];
-    const std::string family = i % 2 == 0 ? "llama" : "gpt2";
+    const std::string family = i % 3 == 0 ? "llama" : i % 3 == 1 ? "gpt2" : "llama_lora";
     SCOPED_TRACE(concat(family, ", ", describe(layout)));
     Config config = tiny_config(family, layout.tensor > 1 ? "fp32" : "bf16");
     config.batch.global_batch_size = layout.microbatches();

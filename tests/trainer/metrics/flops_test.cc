@@ -79,9 +79,28 @@ TEST(TrainingFlops, LookedUpTablesDoNotCount) {
   // GPT-2 124M: positions are looked up, the tied token table multiplies in the head.
   const double linear = 6.0 * (124'439'808 - 1024 * 768);
   const double attention = 6.0 * 12 * 768 * 1024;  // 3 passes, 2 products, 2 FLOPs, half the keys
-  EXPECT_DOUBLE_EQ(training_flops_per_token(gpt2(12, 768, 12), 1024), linear + attention);
+  EXPECT_DOUBLE_EQ(training_flops_per_token(gpt2(12, 768, 12), {}, 1024), linear + attention);
   // Llama-3.1 405B at 4096 tokens: 2473 GFLOP a token.
-  EXPECT_NEAR(training_flops_per_token(llama(126, 16384, 53248, 128), 4096), 2473e9, 0.5e9);
+  EXPECT_NEAR(training_flops_per_token(llama(126, 16384, 53248, 128), {}, 4096), 2473e9, 0.5e9);
+}
+
+TEST(TrainingFlops, OfLora) {
+  // Of SmolLM2-135M: q and o 576 x 576, k and v 576 x 192, the MLP 576 x 1536.
+  ModelConfig m = llama(30, 576, 1536, 9);
+  m.num_key_value_heads = 3;
+  m.head_dim = 64;
+  m.vocab_size = 49152;
+  m.tie_word_embeddings = true;
+  EXPECT_EQ(parameter_count(m), 134'515'008);
+  LoraConfig lora;
+  EXPECT_EQ(trained_parameter_count(m, lora), parameter_count(m));
+  lora.rank = 8;
+  EXPECT_EQ(trained_parameter_count(m, lora), 921'600);  // as PEFT counts them
+  const double attention = 6.0 * 30 * 576 * 512;
+  EXPECT_DOUBLE_EQ(training_flops_per_token(m, lora, 512),
+                   4.0 * 134'515'008 + 6.0 * 921'600 + attention);
+  lora.targets = {"k_proj", "gate_proj", "up_proj", "down_proj"};
+  EXPECT_EQ(trained_parameter_count(m, lora), 30 * 8 * (576 + 192 + 3 * (576 + 1536)));
 }
 
 TEST(MatmulPeak, IsTheSpeedOfThisMachine) {

@@ -1,5 +1,6 @@
-// Models of every family against what transformers and PyTorch make of them
-// (tests/golden/make_hf_golden.py): logits, losses, gradients, updates, greedy text.
+// Models of every family, and LoRA adapters beside them, against what transformers, PEFT and
+// PyTorch make of them (tests/golden/make_hf_golden.py, make_lora_golden.py): logits, losses,
+// gradients, updates, greedy text.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -11,6 +12,9 @@
 #include "comm/world.h"
 #include "kernels/core/threads.h"
 #include "nlohmann/json.hpp"
+#include "trainer/checkpoint/file_ops.h"
+#include "trainer/checkpoint/safetensors_file.h"
+#include "trainer/checkpoint/weight_names.h"
 #include "trainer/engine/generate.h"
 #include "trainer/engine/rank_model.h"
 #include "trainer/engine/weight_source.h"
@@ -25,10 +29,13 @@ struct Case {
   const char* model;
   int pipeline, tensor;
   const char* precision;
+  bool lora = false;
+  bool recompute = false;
 };
 
 std::ostream& operator<<(std::ostream& out, const Case& c) {
-  return out << c.model << "_tensor" << c.tensor << "_pipeline" << c.pipeline << "_" << c.precision;
+  return out << c.model << (c.lora ? "_lora" : "") << (c.recompute ? "_recompute" : "") << "_tensor"
+             << c.tensor << "_pipeline" << c.pipeline << "_" << c.precision;
 }
 
 using Values = std::vector<float>;
@@ -46,14 +53,21 @@ struct Outcome {
   Tensors gradients, trained;
 };
 
-std::string folder_of(const Case& c) {
+std::string base_of(const Case& c) {
   return std::string(FRUGAL_SOURCE_DIR "/tests/golden/hf/") + c.model;
+}
+std::string folder_of(const Case& c) {
+  return c.lora ? std::string(FRUGAL_SOURCE_DIR "/tests/golden/lora/") + c.model : base_of(c);
+}
+nlohmann::json golden_json(const std::string& folder) {
+  return nlohmann::json::parse(std::ifstream(folder + "/golden.json"));
 }
 
 Config config_of(const Case& c) {
   Config config = parse_config(
-      "model: {init_from: " + folder_of(c) +
-          "}\n"
+      "model: {init_from: " + base_of(c) + "}\nlora: {init_from: '" +
+          (c.lora ? folder_of(c) : std::string()) +
+          "'}\n"
           "tokenizer: {path: none}\n"
           "data: {sequence_length: 24}\n"
           "batch: {micro_batch_size: 2, global_batch_size: 4}\n"
@@ -64,6 +78,7 @@ Config config_of(const Case& c) {
   config.parallelism.pipeline = c.pipeline;
   config.parallelism.tensor = c.tensor;
   config.precision.compute = c.precision;
+  if (c.recompute) config.memory.recompute = "full";
   return config;
 }
 
@@ -118,11 +133,19 @@ Outcome run_rank(const Case& c, const std::vector<std::int32_t>& inputs,
   set_compute_threads(1);
   Config config = config_of(c);
   const auto foreign = adopt_init_from(config);
+  const auto adapter = adopt_adapter_from(config);
   resolve_config(config, c.pipeline * c.tensor);
   check_weights(*foreign, config);
+  if (adapter) check_adapter(*adapter, config);
   DeviceMesh mesh(std::move(world), {.pipeline = c.pipeline, .tensor = c.tensor});
   RankModel model(config, mesh);
-  model.initialize([&](const TensorSlice& slice) { foreign->read(slice); });
+  const SliceReader weights = [&](const TensorSlice& slice) { foreign->read(slice); };
+  if (adapter) {
+    model.load_frozen(weights);
+    model.initialize([&](const TensorSlice& slice) { adapter->read(slice); });
+  } else {
+    model.initialize(weights);
+  }
   Outcome out;
   infer(model.inference(), std::span(inputs).first(kLength), std::span(targets).first(kLength),
         out);
@@ -204,18 +227,37 @@ struct Worst {
   std::string tensor;
 };
 
-// The largest relative norm of a difference, over the tensors of a golden folder.
-Worst worst(const Case& c, const Tensors& actual, const char* part) {
+// The golden's "grad" or "trained".
+Tensors golden_tensors(const Case& c, const std::string& part) {
+  Tensors out;
+  if (c.lora) {
+    const std::string path = folder_of(c) + "/" + part + ".safetensors";
+    const StoredFile file(path);
+    for (const ForeignTensor& tensor : read_safetensors(file, path)) {
+      Values& values = out[tensor.name.substr(kPeftPrefix.size())];
+      values.resize(static_cast<std::size_t>(tensor.bytes) / sizeof(float));
+      file.read(tensor.position, std::as_writable_bytes(std::span(values)));
+    }
+    return out;
+  }
   const auto golden = ForeignWeights::open(folder_of(c) + "/" + part);
-  EXPECT_EQ(actual.size(), golden->tensors().size());
-  std::map<std::string, Squares> squares;
   for (const auto& entry : golden->tensors()) {
-    Values expected(static_cast<std::size_t>(entry.shape.numel()));
-    const Tensor local{reinterpret_cast<std::byte*>(expected.data()), entry.shape, DType::kF32, {}};
+    Values& values = out[entry.name];
+    values.resize(static_cast<std::size_t>(entry.shape.numel()));
+    const Tensor local{reinterpret_cast<std::byte*>(values.data()), entry.shape, DType::kF32, {}};
     golden->read({.name = entry.name, .global = entry.shape, .offset = {}, .local = local});
-    const auto found = actual.find(entry.name);
-    squares[file_tensor(c, entry.name)].add(found == actual.end() ? Values() : found->second,
-                                            expected);
+  }
+  return out;
+}
+
+// The largest relative norm of a difference, over the tensors of the golden.
+Worst worst(const Case& c, const Tensors& actual, const char* part) {
+  const Tensors golden = golden_tensors(c, part);
+  EXPECT_EQ(actual.size(), golden.size());
+  std::map<std::string, Squares> squares;
+  for (const auto& [name, expected] : golden) {
+    const auto found = actual.find(name);
+    squares[file_tensor(c, name)].add(found == actual.end() ? Values() : found->second, expected);
   }
   Worst out;
   for (const auto& [name, sums] : squares) {
@@ -237,9 +279,9 @@ class Parity : public ::testing::TestWithParam<Case> {};
 
 TEST_P(Parity, EqualsTheReference) {
   const Case c = GetParam();
-  const auto golden = nlohmann::json::parse(std::ifstream(folder_of(c) + "/golden.json"));
-  const auto inputs = flat<std::int32_t>(golden["inputs"]);
-  const auto targets = flat<std::int32_t>(golden["targets"]);
+  const auto golden = golden_json(folder_of(c)), texts_of = golden_json(base_of(c));
+  const auto inputs = flat<std::int32_t>(texts_of["inputs"]);
+  const auto targets = flat<std::int32_t>(texts_of["targets"]);
   ASSERT_EQ(inputs.size(), static_cast<std::size_t>(kBatch * kLength));
   const Outcome out = run(c, inputs, targets);
 
@@ -291,6 +333,12 @@ std::vector<Case> cases() {
     out.push_back({model, 1, 1, "fp32"});
     out.push_back({model, 2, 2, "fp32"});
     out.push_back({model, 1, 1, "bf16"});
+  }
+  for (const char* model : {"llama3", "qwen2", "qwen3"}) {
+    out.push_back({model, 1, 1, "fp32", true});
+    out.push_back({model, 2, 2, "fp32", true});
+    out.push_back({model, 2, 2, "fp32", true, true});
+    out.push_back({model, 1, 1, "bf16", true});
   }
   return out;
 }
