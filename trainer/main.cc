@@ -2,8 +2,10 @@
 // code.
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 
@@ -39,7 +41,11 @@ int run_job(int argc, char** argv, const frugal::cli::Run& run) {
   }
   frugal::set_thread_rank(world->size() > 1 ? world->rank() : -1);
   try {
-    return run(*world);
+    const int code = run(*world);
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+      frugal::fail(ErrorKind::kData, "standard output cannot be written: ", std::strerror(errno));
+    }
+    return code;
   } catch (const frugal::RunFailure& error) {
     end_job(*world, error.kind(), error.what(), &error);
   } catch (const frugal::Error& error) {

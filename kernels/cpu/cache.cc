@@ -84,7 +84,8 @@ void attend_item(const AttentionCachedForwardArgs& args, std::int64_t token, std
   }
   for (std::int64_t g = 0; g < group; ++g) {
     const HeadSums& head = sums[static_cast<std::size_t>(g)];
-    const float factor = head.total > 0.0F ? 1.0F / head.total : 0.0F;
+    const bool seen = end > args.first_row_T.as<std::int32_t>()[token];
+    const float factor = seen ? 1.0F / head.total : 0.0F;
     const float* from = head.out;
     T* to = out + g * width;
     for_vectors(0, width, [=](std::int64_t i, auto lanes) {

@@ -87,8 +87,8 @@ __global__ void attention_cached_forward_kernel(Cached<T> a) {
   __syncthreads();
   float top = -INFINITY, sum = 0.0F;
   for (int w = 0; w < kWarps; ++w) top = fmaxf(top, largest[w]);
-  // A warp without keys has -infinity for its largest; all of them: nothing is seen.
-  const bool seen = top > -INFINITY;
+  // A warp without keys has -infinity for its largest.
+  const bool seen = a.last[token] >= a.first[token];
   for (int w = 0; w < kWarps; ++w) sum += seen ? total[w] * expf(largest[w] - top) : 0.0F;
   T* out = a.out + (token * a.heads + head) * a.width;
   for (int h = static_cast<int>(threadIdx.x); h < a.width; h += kThreads) {

@@ -30,7 +30,7 @@ namespace ops {
 // once to out's dtype (when accumulating into 16 bits, after the old value was added in f32). GELU
 // and its derivative multiply what they are given before or after that rounding, in f32, and in 16
 // bits may err by as much as the hardware's tanh does (2^-11). REQUIRES: out aliases no input.
-// Any size may be 0; K = 0 gives the bias, or 0. Deterministic: yes, the same bits for any number
+// Any size may be 0; K = 0 is a product of zeros. Deterministic: yes, the same bits for any number
 // of threads.
 void matmul(Stream& stream, const MatmulArgs& args);
 

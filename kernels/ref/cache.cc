@@ -43,7 +43,8 @@ void attention_cached_forward(Stream& stream, const AttentionCachedForwardArgs& 
         }
       }
       for (std::int64_t h = 0; h < size; ++h) {
-        const double value = total > 0.0 ? sum[static_cast<std::size_t>(h)] / total : 0.0;
+        const bool seen = last >= args.first_row_T.as<std::int32_t>()[t];
+        const double value = seen ? sum[static_cast<std::size_t>(h)] / total : 0.0;
         put(args.out_TNH, item * size + h, value);
       }
     }

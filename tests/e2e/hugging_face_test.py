@@ -2,8 +2,9 @@
 
 import json
 import re
+import subprocess
 
-from support import DATA, TINY, TestCase, main
+from support import DATA, FRUGAL, TINY, TestCase, main
 
 DONE = DATA / "runs/done"
 
@@ -94,6 +95,28 @@ class HuggingFace(TestCase):
         (folder / "config.json").write_text(json.dumps({**config, "magic": 5}))
         self.assert_fails(self.frugal("generate", "--checkpoint", folder), 2, "the field 'magic' is not known here")
 
+    def test_what_generation_and_evaluation_must_survive(self):
+        # A model with more rows than the tokenizer has ids: none of them is ever drawn.
+        self.assert_code(0, self.train("model.vocab_size=900", "sample.interval=4", "sample.temperature=5",
+                                       'sample.prompts=["in the"]'))
+        result = self.frugal("generate", "--checkpoint", self.dir / "run", "--temperature", "5", "--prompt", "in the")
+        self.assert_code(0, result)
+        # Weights that are no numbers are not a perfect model.
+        folder = self.export("folder", "--format", "hf")
+        weights = folder / "model.safetensors"
+        content = bytearray(weights.read_bytes())
+        content[-4:] = b"\x00\x00\xc0\x7f"
+        weights.write_bytes(content)
+        text = self.dir / "text"
+        text.write_text("in the beginning god created heaven")
+        self.assert_says(self.frugal("evaluate", "--checkpoint", folder, "--text", text), "perplexity nan")
+        self.assert_fails(self.frugal("generate", "--checkpoint", folder), 5, "logits are not numbers")
+        text.write_text("")
+        self.assert_fails(self.frugal("evaluate", "--checkpoint", DONE, "--text", text), 4, "no token that could be foretold")
+        self.assert_fails(self.frugal("generate", "--checkpoint", DONE, "model.head_dim=320"), 4, "model.head_dim is 320")
+        with open("/dev/full", "w") as full:
+            self.assertEqual(4, subprocess.run([FRUGAL, "version"], stdout=full, stderr=subprocess.DEVNULL).returncode)
+
     def test_multiple_choice(self):
         questions = self.dir / "questions.jsonl"
         question = {"prompt": "in the beginning god", "choices": [" xqzw", " created heaven and"], "answer": 1}
@@ -114,6 +137,9 @@ class HuggingFace(TestCase):
             questions.write_text(json.dumps(question) + "\n" + broken + "\n")
             self.assert_fails(self.frugal("evaluate", "--checkpoint", DONE, "--choices", questions), 4,
                               "questions.jsonl:2: " + says)
+        questions.write_text(json.dumps({**question, "choices": ["a", " in the beginning god created" * 20]}) + "\n")
+        self.assert_fails(self.frugal("evaluate", "--checkpoint", DONE, "--choices", questions, "--window", "16"), 4,
+                          "question 1: a choice has")
         self.assert_fails(self.frugal("evaluate", "--checkpoint", DONE), 2, "--text FILE or --choices FILE")
 
 

@@ -41,6 +41,7 @@ class Conversation {
         sampling_(options.sampling),
         speaks_(speaks) {
     sampling_.stop_tokens = tokenizer.stop_tokens();
+    sampling_.vocab_size = tokenizer.vocab_size();
     sampling_.stop_tokens.push_back(format_.end_of_turn());
     if (!options.system.empty()) messages_.push_back({ChatRole::kSystem, options.system});
   }
@@ -77,6 +78,7 @@ class Conversation {
       const auto first = messages_.begin() + (messages_.front().role == ChatRole::kSystem ? 1 : 0);
       if (messages_.end() - first < 3) {  // nothing but what was said last
         tokens.erase(tokens.begin(), tokens.end() - room);
+        forgot = true;
         break;
       }
       messages_.erase(first, first + 2);  // a question and its answer

@@ -32,6 +32,7 @@ int run_evaluate(const EvaluateOptions& options, World& world) {
     text = read_text(options.text);
   } else {
     questions = read_questions(options.questions);
+    check_choices(job.tokenizer, questions, window);
   }
   const InferenceLimits limits{.sequences = 1, .positions = window, .new_tokens = window};
   run_inference(
@@ -39,6 +40,10 @@ int run_evaluate(const EvaluateOptions& options, World& world) {
         const bool first = ranks.rank() == 0;
         if (questions.empty()) {
           const TextScore score = score_text(model, job.tokenizer, text, window);
+          if (score.tokens == 0) {
+            fail(ErrorKind::kData, options.text,
+                 ": has no token that could be foretold; name a longer text");
+          }
           if (!first) return;
           fmt::print("{}: {} tokens, perplexity {:.3f}, {:.4f} bits per byte\n", options.text,
                      score.tokens, score.perplexity(), score.bits_per_byte());

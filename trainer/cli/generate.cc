@@ -107,6 +107,7 @@ int run_generate(GenerateOptions options, World& world) {
   if (options.chat) return run_chat(options, world, job);
   if (options.prompts.empty()) options.prompts.emplace_back();
   options.sampling.stop_tokens = job.tokenizer.stop_tokens();
+  options.sampling.vocab_size = job.tokenizer.vocab_size();
   std::vector<Prompt> prompts;
   std::size_t longest = 0;
   for (const std::string& text : options.prompts) {
@@ -117,6 +118,10 @@ int run_generate(GenerateOptions options, World& world) {
   const auto positions = [&](std::size_t tokens) {
     return static_cast<int>(std::min(tokens, static_cast<std::size_t>(most)));
   };
+  if (longest > static_cast<std::size_t>(most) && world.rank() == 0) {
+    fmt::print(stderr, "generate: a prompt has {} tokens, of which the model sees the last {}\n",
+               longest, most);
+  }
   const auto room = longest + static_cast<std::size_t>(options.sampling.max_new_tokens);
   const InferenceLimits limits{
       .sequences = std::min(kMostSequences, static_cast<int>(prompts.size())),

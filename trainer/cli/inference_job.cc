@@ -19,9 +19,10 @@ int ranks_of(const InferenceOptions& options, const World& world) {
   return world.size() > 1 ? world.size() : options.ranks;
 }
 
-void run_rank(const InferenceJob& job, std::unique_ptr<ProcessGroup> world, const RankPlace& place,
+void run_rank(const InferenceJob& job, std::unique_ptr<ProcessGroup> world, RankPlace place,
               const InferenceLimits& limits, const InferenceWork& work) {
   const Config& config = job.source.config;
+  place.own_gpus = sees_own_gpus(*world, config, place);
   set_compute_threads(
       config.train.threads.value_or(std::max(1, available_cores() / place.ranks_on_cores)));
   const Device device = rank_device(config, place);

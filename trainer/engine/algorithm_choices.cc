@@ -23,12 +23,19 @@ std::string to_text(const AlgorithmChoices& choices) {
   return out;
 }
 
+// "device; library; product": two separators.
+bool is_key(const std::string& key) {
+  const std::size_t first = key.find("; ");
+  return first != std::string::npos && key.find("; ", first + 2) != std::string::npos;
+}
+
 // Keeps what is there already; passes over lines that are none.
 void add(AlgorithmChoices& choices, const std::string& text) {
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
     const std::size_t tab = line.find('\t');
-    if (tab != std::string::npos) choices.emplace(line.substr(0, tab), line.substr(tab + 1));
+    if (tab == std::string::npos || !is_key(line.substr(0, tab))) continue;
+    choices.emplace(line.substr(0, tab), line.substr(tab + 1));
   }
 }
 

@@ -143,11 +143,15 @@ class Generation {
   // The next token of a slot's sequence, or its end.
   void take(std::size_t slot, std::span<const float> logits) {
     Sequence& sequence = *slots_[slot];
+    if (options_.vocab_size > 0) {
+      logits = logits.first(std::min(logits.size(), static_cast<std::size_t>(options_.vocab_size)));
+    }
     std::vector<float> penalised;
     if (!sequence.seen.empty()) {
       penalised.assign(logits.begin(), logits.end());
       const auto penalty = static_cast<float>(options_.repetition_penalty);
       for (const std::int32_t id : sequence.seen) {
+        if (static_cast<std::size_t>(id) >= penalised.size()) continue;
         float& logit = penalised[static_cast<std::size_t>(id)];
         logit = logit > 0 ? logit / penalty : logit * penalty;
       }
@@ -183,6 +187,12 @@ class Generation {
 std::int32_t sample_token(std::span<const float> logits, const SamplingOptions& options,
                           double uniform) {
   const auto best = std::ranges::max_element(logits);  // the first of equals
+  const auto is_nan = [](float logit) { return std::isnan(logit); };
+  if (!std::isfinite(*best) || std::ranges::any_of(logits, is_nan)) {
+    fail(ErrorKind::kDiverged,
+         "the model's logits are not numbers: it has diverged, or its weights "
+         "are damaged");
+  }
   if (options.temperature <= 0) return static_cast<std::int32_t>(best - logits.begin());
   const double largest = *best;
   const auto weight = [&](std::int32_t id) {

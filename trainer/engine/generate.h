@@ -19,12 +19,14 @@ struct SamplingOptions {
   // Logits of tokens that are in the prompt or the text so far: divided by it where positive, else
   // multiplied (Keskar et al., arXiv 1909.05858). 1: none.
   double repetition_penalty = 1.0;
+  // Of the tokenizer: ids from there on, which a model may have rows for, are never drawn.
+  int vocab_size = 0;  // 0: all
   std::uint64_t seed = 1;
   std::vector<std::int32_t> stop_tokens;  // each ends a sequence; not part of the result
 };
 
 // One token from logits [vocab]; uniform in [0, 1) decides. Among equal logits the smaller id comes
-// first. Penalises nothing.
+// first. Penalises nothing. Throws Error(kDiverged) where a logit is no number.
 std::int32_t sample_token(std::span<const float> logits, const SamplingOptions& options,
                           double uniform);
 

@@ -1,8 +1,8 @@
 #include "trainer/engine/inference_model.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <numeric>
-#include <sstream>
 
 #include "comm/gather_lines.h"
 #include "fmt/format.h"
@@ -67,6 +67,7 @@ InferenceModel::InferenceModel(const Config& config, const ModelDimensions& dims
       limits_(limits),
       ranges_(split_stages(dims, config.parallelism)) {
   dims_.recompute = false;
+  dims_.chunks_alike = false;
   for (int s = 0; s < stages_of(config.parallelism); ++s) {
     rank_of_stage_.push_back(s % config.parallelism.pipeline);
   }
@@ -103,9 +104,12 @@ InferenceModel::Mirrored InferenceModel::mirrored(const char* name, Shape shape,
   return {tensor, res_.host.mirror(name, tensor)};
 }
 
-// Tensor-parallel ranks share tokens evenly.
+// Tensor-parallel ranks share tokens evenly. Of many tokens there are few numbers: what libraries
+// keep for every shape stays little.
 std::int64_t InferenceModel::padded(std::int64_t tokens) const {
-  return (tokens + dims_.tensor_size - 1) / dims_.tensor_size * dims_.tensor_size;
+  constexpr std::int64_t kFew = 32;
+  const std::int64_t unit = tokens > kFew ? std::lcm(kFew, dims_.tensor_size) : dims_.tensor_size;
+  return (tokens + unit - 1) / unit * unit;
 }
 
 // Layers know how many tokens they are for; making them costs little beside what they compute.
@@ -278,11 +282,11 @@ void InferenceModel::sum_over_replicas(std::vector<double>& values) {
   for (const double value : values) own += fmt::format("{} ", value);
   std::ranges::fill(values, 0.0);
   for (const std::string& line : gather_lines(res_.mesh.group(Axis::kData), own)) {
-    std::istringstream words(line);
+    const char* word = line.c_str();
     for (double& sum : values) {
-      double value = 0.0;
-      words >> value;
-      sum += value;
+      char* end = nullptr;
+      sum += std::strtod(word, &end);  // knows nan and inf, which streams do not read
+      word = end;
     }
   }
 }

@@ -5,6 +5,7 @@
 #include <exception>
 #include <map>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -60,10 +61,15 @@ void read_all(std::span<const Part> parts, const SliceReader& read, int readers)
       if (failure == nullptr) failure = std::current_exception();
     }
   };
-  std::vector<std::thread> threads;
-  for (int r = 1; r < readers; ++r) threads.emplace_back(work);
-  work();
-  for (std::thread& thread : threads) thread.join();
+  {
+    std::vector<std::jthread> threads;
+    try {
+      for (int r = 1; r < readers; ++r) threads.emplace_back(work);
+    } catch (const std::system_error&) {
+      // As many as the system allows; this one reads in any case.
+    }
+    work();
+  }
   if (failure != nullptr) std::rethrow_exception(failure);
 }
 

@@ -23,16 +23,19 @@ double likelihood(InferenceModel& model, const std::vector<std::int32_t>& prompt
   const auto most = static_cast<std::size_t>(model.limits().new_tokens) + 1;
   if (tokens.size() > most)
     tokens.erase(tokens.begin(), tokens.end() - static_cast<std::ptrdiff_t>(most));
-  const std::size_t answer = std::min(choice.size(), tokens.size() - 1);
   std::vector<std::int32_t> targets(tokens.begin() + 1, tokens.end());
-  std::fill(targets.begin(), targets.end() - static_cast<std::ptrdiff_t>(answer), -1);
+  std::fill(targets.begin(), targets.end() - std::ssize(choice), -1);
   tokens.pop_back();
   return -model.loss(tokens, targets);
 }
 
-// A prompt that is never empty.
-std::vector<std::int32_t> begin_of(const Tokenizer& tokenizer) {
-  return {tokenizer.begin_of_text().value_or(tokenizer.end_of_text())};
+// A prompt's tokens, never none.
+std::vector<std::int32_t> prompt_of(const Tokenizer& tokenizer, const std::string& text) {
+  std::vector<std::int32_t> out;
+  if (const auto begin = tokenizer.begin_of_text()) out.push_back(*begin);
+  tokenizer.encode(text, out);
+  if (out.empty()) out.push_back(tokenizer.end_of_text());
+  return out;
 }
 
 }  // namespace
@@ -70,15 +73,25 @@ TextScore score_text(InferenceModel& model, const Tokenizer& tokenizer, std::str
           .bytes = static_cast<std::int64_t>(sums[2])};
 }
 
+void check_choices(const Tokenizer& tokenizer, std::span<const Question> questions, int window) {
+  for (std::size_t q = 0; q < questions.size(); ++q) {
+    for (const std::string& choice : questions[q].choices) {
+      std::vector<std::int32_t> ids;
+      tokenizer.encode(choice, ids);
+      if (std::ssize(ids) > 0 && std::ssize(ids) <= window) continue;
+      fail(ErrorKind::kData, "question ", q + 1, ": a choice has ", ids.size(),
+           " tokens, from 1 to ", window, " can be compared");
+    }
+  }
+}
+
 ChoiceScore score_choices(InferenceModel& model, const Tokenizer& tokenizer,
                           std::span<const Question> questions) {
   std::vector<double> right(2, 0.0);
   for (std::size_t q = 0; q < questions.size(); ++q) {
     if (!model.is_own_share(q)) continue;
     const Question& question = questions[q];
-    std::vector<std::int32_t> prompt = begin_of(tokenizer);
-    if (!question.prompt.empty() && !tokenizer.begin_of_text()) prompt.clear();
-    tokenizer.encode(question.prompt, prompt);
+    const std::vector<std::int32_t> prompt = prompt_of(tokenizer, question.prompt);
     std::vector<double> whole, normalised;
     for (const std::string& choice : question.choices) {
       std::vector<std::int32_t> ids;

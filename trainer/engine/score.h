@@ -32,8 +32,13 @@ struct ChoiceScore {
   int right_normalised = 0;  // the likeliest per byte
 };
 
+// Throws Error(kData) where a choice has more tokens than a window leaves it: at least one token
+// before it is seen.
+void check_choices(const Tokenizer& tokenizer, std::span<const Question> questions, int window);
+
 // Choices are compared by the log-likelihood of their tokens after the prompt's. Of a question that
 // is longer than the model's limits the prompt's first tokens are left out. Collective as above.
+// REQUIRES: check_choices of limits().new_tokens holds.
 ChoiceScore score_choices(InferenceModel& model, const Tokenizer& tokenizer,
                           std::span<const Question> questions);
 

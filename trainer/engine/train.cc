@@ -41,12 +41,14 @@ TrainingRun prepare_training(Config config, int world_size) {
 }
 
 Config prepare_plan(Config config, int world_size) {
-  adopt_init_from(config);
-  adopt_adapter_from(config);
+  const auto init_from = adopt_init_from(config);
+  const auto adapter = adopt_adapter_from(config);
   resolve_config(config, world_size);
   if (!config.model.vocab_size) {
     config.model.vocab_size = load_tokenizer(config.tokenizer.path).vocab_size();
   }
+  if (init_from) check_weights(*init_from, config);
+  if (adapter) check_adapter(*adapter, config);
   return config;
 }
 

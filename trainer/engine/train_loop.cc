@@ -121,7 +121,10 @@ void TrainLoop::open_data() {
   }
   options.token_bytes.resize(static_cast<std::size_t>(options.vocab_size), 0);
   validation_data_ = make_loader(options);
-  if (!config_.eval.questions.empty()) questions_ = read_questions(config_.eval.questions);
+  if (!config_.eval.questions.empty()) {
+    questions_ = read_questions(config_.eval.questions);
+    check_choices(*run_.tokenizer, questions_, config_.data.sequence_length);
+  }
   for (int m = 0; m < config_.eval.batches; ++m) {
     validation_bytes_ += validation_data_->microbatch(0, m).target_bytes;
   }
@@ -351,6 +354,7 @@ void TrainLoop::sample() {
                                .temperature = config_.sample.temperature,
                                .top_k = config_.sample.top_k,
                                .top_p = config_.sample.top_p,
+                               .vocab_size = run_.tokenizer->vocab_size(),
                                .seed = config_.seed,
                                .stop_tokens = run_.tokenizer->stop_tokens()});
   if (!metrics_) return;

@@ -55,6 +55,11 @@ void shrink(Config& config, int ranks) {
 
 std::shared_ptr<const ForeignWeights> adopt_init_from(Config& config) {
   if (config.model.init_from.empty()) return nullptr;
+  std::error_code none;
+  if (!std::filesystem::exists(config.model.init_from, none)) {
+    fail(ErrorKind::kData, "model.init_from: ", config.model.init_from,
+         " does not exist; a run that resumes reads its config and tokenizer too");
+  }
   std::shared_ptr<const ForeignWeights> foreign = ForeignWeights::open(config.model.init_from);
   adopt(config, *foreign);
   return foreign;
@@ -118,6 +123,11 @@ WeightSource open_weights(const std::string& path, std::span<const std::string> 
   }
   shrink(out.config, ranks);
   resolve_config(out.config, ranks);
+  constexpr int kWidestHead = 256;  // ops::attention_cached_forward
+  if (out.config.model.head_dim > kWidestHead) {
+    fail(ErrorKind::kData, path, ": its model.head_dim is ", out.config.model.head_dim,
+         "; texts can be generated and evaluated with at most ", kWidestHead);
+  }
   if (!out.config.model.vocab_size) {
     fail(ErrorKind::kData, path, ": its config does not say model.vocab_size");
   }

@@ -56,6 +56,9 @@ struct ModelDimensions {
   // the peak of memory.
   std::int64_t chunk_logits = std::int64_t{1} << 25;
   std::int64_t chunk_multiple = 1;  // of its tokens, where there are several chunks
+  // Chunks of about the same size; otherwise all but the last are as large as they may be, so that
+  // fewer tokens never take more memory.
+  bool chunks_alike = true;
   int tensor_size = 1, tensor_rank = 0;
 
   std::int64_t local_tokens() const {

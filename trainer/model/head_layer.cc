@@ -14,7 +14,8 @@ namespace frugal {
 std::int64_t HeadLayer::chunk_tokens() const {
   const std::int64_t most = std::max(std::int64_t{1}, dims_.chunk_logits / dims_.vocab_rows());
   const std::int64_t chunks = (dims_.tokens + most - 1) / most;
-  const std::int64_t alike = (dims_.tokens + chunks - 1) / chunks, multiple = dims_.chunk_multiple;
+  const std::int64_t multiple = dims_.chunk_multiple;
+  const std::int64_t alike = dims_.chunks_alike ? (dims_.tokens + chunks - 1) / chunks : most;
   return chunks == 1 ? alike : (alike + multiple - 1) / multiple * multiple;
 }
 
