@@ -77,8 +77,7 @@ void PeftAdapter::check(std::span<const ForeignWeights::Expected> model) const {
     }
   }
   for (const auto& [name, stored] : impl_->tensors) {
-    const auto is_it = [&](const auto& expected) { return expected.name == name; };
-    if (std::ranges::any_of(model, is_it)) continue;
+    if (std::ranges::find(model, name, &ForeignWeights::Expected::name) != model.end()) continue;
     fail(ErrorKind::kData, impl_->path, ": tensor ", stored.name,
          ": the model has no such adapter (lora.targets says which it has)");
   }

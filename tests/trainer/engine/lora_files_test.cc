@@ -41,7 +41,7 @@ std::string golden(const std::string& kind, const std::string& model) {
 
 std::string tokenizer_folder() {
   static const std::string folder = [] {
-    const std::string path = fresh_root();
+    std::string path = fresh_root();
     fs::create_directories(path);
     write_bytes(path + "/tokenizer.json", kTokenizer);
     return path;
@@ -319,7 +319,7 @@ TEST(LoraExport, WhatPeftCannotHave) {
 
 // A folder with this config and these tensors of two rows and two columns.
 std::string adapter_folder(const std::string& config, const std::vector<std::string>& names) {
-  const std::string folder = fresh_root();
+  std::string folder = fresh_root();
   fs::create_directories(folder);
   write_bytes(folder + "/adapter_config.json", config);
   json header;
