@@ -113,7 +113,7 @@ sample: {{ interval: 4, prompts: ["in the"], max_new_tokens: 8, temperature: 0 }
         self.assert_fails(self.train("lora.rank=4"), 2, "lora.rank is set, but model.init_from is not")
         self.assert_fails(self.export(DATA / "runs/done", self.dir / "a", "peft"), 2, "is not of a LoRA run and has no adapters")
         shutil.rmtree(self.base)
-        self.assert_fails(self.lora(), 4, "config.json")
+        self.assert_fails(self.lora(), 4, "does not exist")
 
 
 if __name__ == "__main__":
