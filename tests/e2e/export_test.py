@@ -69,7 +69,8 @@ class Export(TestCase):
         elsewhere = self.dir / "elsewhere"
         elsewhere.mkdir()
         command = [FRUGAL, "checkpoint", "export", self.run_folder, "--format", "hf", "--output", self.dir / "model"]
-        self.assert_fails(self.start(*command, cwd=elsewhere).wait(), 4, "tokenizer.json: cannot open")
+        self.assert_fails(self.start(*command, cwd=elsewhere).wait(), 4,
+                          "tokenizer: holds no tokenizer.json", "start this command where the run was started")
         shutil.copytree(DATA / "other-tokenizer", elsewhere / "tokenizer")
         self.assert_fails(self.start(*command, cwd=elsewhere).wait(), 4,
                           "tokenizer: is another tokenizer than the one of the training")
