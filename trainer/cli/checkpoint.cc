@@ -29,10 +29,9 @@ void check_tokenizer(const CheckpointInfo& info, const std::string& path) {
   if (!std::filesystem::exists(path)) return;  // the export says so
   const auto digest = info.identity.find("tokenizer");
   if (digest == info.identity.end() || load_tokenizer(path).digest() == digest->second) return;
-  fail(
-      ErrorKind::kData, path,
-      ": is another tokenizer than the one of the training, whose tokenizer.path this is; put that "
-      "one back, or start this command where the run was started");
+  fail(ErrorKind::kData, path,
+       ": is another tokenizer than the one of the training; bring that one back, or start this "
+       "command where the run was started");
 }
 
 void add_export(CLI::App& command, Run& run) {

@@ -9,6 +9,7 @@
 #include "tests/trainer/checkpoint/foreign_files.h"
 #include "tests/trainer/checkpoint/saved_model.h"
 #include "trainer/checkpoint/json_text.h"
+#include "trainer/checkpoint/peft_adapter.h"
 
 namespace frugal::test {
 namespace {
@@ -248,6 +249,12 @@ TEST_F(Folder, LinksToFilesAreFollowed) {
   EXPECT_EQ(open_refusal(), "");
   const auto linked = ForeignWeights::open(path_);
   expect_golden(*linked, golden("qwen2/expected.json"));
+  const std::string adapter = fresh_root();
+  fs::create_directories(adapter);
+  for (const auto& entry : fs::directory_iterator(golden("../lora/llama3"))) {
+    fs::create_symlink(entry.path(), fs::path(adapter) / entry.path().filename());
+  }
+  EXPECT_EQ(PeftAdapter::open(adapter)->folder(), adapter);
   // Our own files are never links.
   const std::string why = refusal([&] { StoredFile file(shard_); });
   EXPECT_NE(why.find("symbolic links are not followed here"), std::string::npos) << why;
