@@ -142,6 +142,15 @@ class ChatCommands(TestCase):
         result = self.frugal("data", "inspect", self.dir / "out/validation", "--sample", "0", "--tokenizer", GOLDEN / "smollm2")
         self.assertIn("user\nSay 8\n\nnow<|im_end|>\n<|im_start|>assistant\n[8<|im_end|>]", result.text)
 
+    def test_a_sample_cannot_write_to_the_terminal(self):
+        path = self.dir / "ask.jsonl"
+        evil = "\u4e2d\x1b]0;title\x07\x1b[2J\u00e9"
+        path.write_text(json.dumps({"instruction": evil, "output": evil}) + "\n")
+        self.assert_code(0, self.build("--input", path, "--validation-fraction", "0", format="instruction"))
+        result = self.frugal("data", "inspect", self.dir / "out/train", "--sample", "0", "--tokenizer", GOLDEN / "smollm2")
+        shown = "\u4e2d\ufffd]0;title\ufffd\ufffd[2J\u00e9"
+        self.assertIn(f"user\n{shown}<|im_end|>\n<|im_start|>assistant\n[{shown}<|im_end|>]", result.text)
+
     def test_bad_input(self):
         self.assert_fails(self.build("--input", self.samples("{oops")), 4, "samples.jsonl:41: not a JSON object")
         self.assertFalse((self.dir / "out/train").exists())

@@ -1,9 +1,10 @@
 """frugal checkpoint export: from a finished run to a folder, from the folder to a new run, and to GGUF."""
 
 import json
+import shutil
 import struct
 
-from support import DATA, TestCase, main
+from support import DATA, FRUGAL, TestCase, main
 
 
 def header(path):
@@ -63,6 +64,20 @@ class Export(TestCase):
         (self.run_folder / "checkpoints/step-00000008/data-00000-000.safetensors").unlink()
         self.assert_fails(self.export(output="other"), 4, "data-00000-000.safetensors")
         self.assertFalse((self.dir / "other").exists())
+
+    def test_another_tokenizer(self):
+        elsewhere = self.dir / "elsewhere"
+        elsewhere.mkdir()
+        command = [FRUGAL, "checkpoint", "export", self.run_folder, "--format", "hf", "--output", self.dir / "model"]
+        self.assert_fails(self.start(*command, cwd=elsewhere).wait(), 4,
+                          "tokenizer: holds no tokenizer.json", "start this command where the run was started")
+        shutil.copytree(DATA / "other-tokenizer", elsewhere / "tokenizer")
+        self.assert_fails(self.start(*command, cwd=elsewhere).wait(), 4,
+                          "tokenizer: is another tokenizer than the one of the training")
+        self.assertFalse((self.dir / "model").exists())
+        shutil.rmtree(elsewhere / "tokenizer")
+        shutil.copytree(DATA / "tokenizer", elsewhere / "tokenizer")
+        self.assert_code(0, self.start(*command, cwd=elsewhere).wait())
 
 
 if __name__ == "__main__":

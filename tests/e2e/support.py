@@ -32,7 +32,7 @@ import compare_runs  # noqa: E402  (one definition of "equal runs", the one user
 class Job:
     """A started program. Its processes are known by a mark in their environment, so orphans are found too."""
 
-    def __init__(self, command, stdin=None):
+    def __init__(self, command, stdin=None, cwd=DATA):
         self.mark = f"FRUGAL_E2E_JOB={uuid.uuid4()}"
         name, value = self.mark.split("=")
         self.output = tempfile.TemporaryFile(mode="w+")
@@ -40,7 +40,7 @@ class Job:
         # Cores are shared with other tests: threads that wait must not spin.
         environment = {**os.environ, name: value, "OMP_WAIT_POLICY": "passive"}
         self.process = subprocess.Popen(
-            [str(part) for part in command], cwd=DATA, env=environment, text=True,
+            [str(part) for part in command], cwd=cwd, env=environment, text=True,
             stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE, stdout=self.output, stderr=self.errors)
         if stdin is not None:
             self.process.stdin.write(stdin)
@@ -116,8 +116,8 @@ class TestCase(unittest.TestCase):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix=self.id().split(".")[-1] + "-", dir=FOLDER))
         self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
 
-    def start(self, *command, stdin=None):
-        job = Job(command, stdin)
+    def start(self, *command, stdin=None, cwd=DATA):
+        job = Job(command, stdin, cwd)
         self.addCleanup(job.close)
         return job
 

@@ -35,12 +35,17 @@ def rotary(config_class, **more):
 
 
 MODELS = {
+    # With the dropouts of all GPT-2s, which eval() turns off.
     "gpt2": lambda: GPT2LMHeadModel(GPT2Config(
-        vocab_size=VOCAB, n_positions=32, n_embd=24, n_layer=2, n_head=6, n_inner=28, resid_pdrop=0.0, embd_pdrop=0.0,
-        attn_pdrop=0.0, bos_token_id=1, eos_token_id=None, initializer_range=0.3)),
+        vocab_size=VOCAB, n_positions=32, n_embd=24, n_layer=2, n_head=6, n_inner=28, bos_token_id=1,
+        eos_token_id=None, initializer_range=0.3)),
     # Six heads share one key and value head; positions are scaled; the head is its own.
     "llama3": lambda: LlamaForCausalLM(rotary(LlamaConfig, num_attention_heads=6, num_key_value_heads=1, head_dim=4,
                                               rope_parameters=LLAMA3, rms_norm_eps=1e-5, tie_word_embeddings=False)),
+    # The same tied, as the small ones of 3.2.
+    "llama3_tied": lambda: LlamaForCausalLM(rotary(
+        LlamaConfig, num_attention_heads=6, num_key_value_heads=2, head_dim=4, rope_parameters=LLAMA3,
+        rms_norm_eps=1e-5, tie_word_embeddings=True)),
     # As many key and value heads as heads; biases everywhere; tied.
     "llama_biases": lambda: LlamaForCausalLM(rotary(
         LlamaConfig, num_attention_heads=6, num_key_value_heads=6, attention_bias=True, mlp_bias=True,
@@ -48,6 +53,10 @@ MODELS = {
     "qwen2": lambda: Qwen2ForCausalLM(rotary(Qwen2Config, num_attention_heads=6, num_key_value_heads=2,
                                              rope_parameters=dict(rope_type="default", rope_theta=1e6),
                                              tie_word_embeddings=False)),
+    # Tied, as the small ones of 2.5.
+    "qwen2_tied": lambda: Qwen2ForCausalLM(rotary(Qwen2Config, num_attention_heads=6, num_key_value_heads=1,
+                                                  rope_parameters=dict(rope_type="default", rope_theta=1e6),
+                                                  tie_word_embeddings=True)),
     # Heads wider together than the model.
     "qwen3": lambda: Qwen3ForCausalLM(rotary(Qwen3Config, num_attention_heads=6, num_key_value_heads=2, head_dim=6,
                                              rope_parameters=dict(rope_type="default", rope_theta=1e6),

@@ -40,7 +40,7 @@ std::string_view advice(int error_number) {
     case ENOENT:
       return "; the folder must be whole, and the same for all nodes";
     case ELOOP:
-      return "; symbolic links are not followed: put the file itself there (cp -L)";
+      return "; symbolic links are not followed here: put the file itself there (cp -L)";
     default:
       return "";
   }
@@ -155,9 +155,10 @@ std::string remove_folder(FileOps& files, const std::string& path) {
   return {};
 }
 
-StoredFile::StoredFile(std::string path)
-    : path_(std::move(path)), descriptor_(retried([this] {
-        return ::open(path_.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+StoredFile::StoredFile(std::string path, Links links)
+    : path_(std::move(path)), descriptor_(retried([this, links] {
+        const int refusing = links == Links::kRefused ? O_NOFOLLOW : 0;
+        return ::open(path_.c_str(), O_RDONLY | refusing | O_NONBLOCK | O_CLOEXEC);
       })) {
   check_system(descriptor_, path_, "open");
   struct stat status {};

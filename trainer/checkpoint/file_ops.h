@@ -59,10 +59,13 @@ void make_directories(FileOps& files, const std::string& path);
 // Removes a folder that holds only files. Returns what went wrong, or nothing.
 std::string remove_folder(FileOps& files, const std::string& path);
 
-// A file that is read at positions; symbolic links are not followed. Thread-safe.
+// Whether the name of a file may be a symbolic link. What it leads to is a regular file either way.
+enum class Links { kRefused, kFollowed };
+
+// A file that is read at positions. Thread-safe.
 class StoredFile {
  public:
-  explicit StoredFile(std::string path);
+  explicit StoredFile(std::string path, Links links = Links::kRefused);
   ~StoredFile();
   StoredFile(const StoredFile&) = delete;
   StoredFile& operator=(const StoredFile&) = delete;

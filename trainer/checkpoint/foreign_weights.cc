@@ -78,7 +78,7 @@ struct ForeignWeights::Impl {
       fail(ErrorKind::kData, path,
            ": holds no config.json; name the folder of a model, or a .gguf file");
     }
-    config = read_small_file(where, kMaxConfigBytes);
+    config = read_small_file(where, kMaxConfigBytes, Links::kFollowed);
     const auto fields = parse_json_object(config, where, {.depth = 32, .values = 1 << 16});
     const auto found = fields.find("model_type");
     const std::string model_type =
@@ -94,7 +94,7 @@ struct ForeignWeights::Impl {
 
   void open_gguf() {
     format = WeightFormat::kGguf;
-    auto file = std::make_unique<StoredFile>(path);
+    auto file = std::make_unique<StoredFile>(path, Links::kFollowed);
     const GgufContent content = read_gguf(*file, path);
     rules = weight_rules(format, gguf_model_type(content, path));
     query_heads = gguf_size(content, path, "attention.head_count").value_or(0);

@@ -138,8 +138,8 @@ CommitMarker read_commit(const std::string& directory) {
   return {layout.step, layout.attempt, layout.manifest_bytes, layout.manifest_xxh3};
 }
 
-std::string read_small_file(const std::string& path, std::int64_t limit) {
-  const StoredFile file(path);
+std::string read_small_file(const std::string& path, std::int64_t limit, Links links) {
+  const StoredFile file(path, links);
   if (file.size() > limit) {
     fail(ErrorKind::kData, path, ": has ", file.size(), " bytes, more than ", limit);
   }

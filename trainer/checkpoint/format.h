@@ -13,6 +13,7 @@
 #include "kernels/core/dtype.h"
 #include "trainer/checkpoint/box.h"
 #include "trainer/checkpoint/checkpoint.pb.h"
+#include "trainer/checkpoint/file_ops.h"
 
 namespace frugal {
 
@@ -54,7 +55,8 @@ CommitMarker read_commit(const std::string& directory);
 
 // The content of a file of at most limit bytes. Throws Error(kData) before anything is allocated
 // where it is longer.
-std::string read_small_file(const std::string& path, std::int64_t limit);
+std::string read_small_file(const std::string& path, std::int64_t limit,
+                            Links links = Links::kRefused);
 
 // One piece as numbers, checked: name, dtype, sizes, a box with elements inside the tensor. Throws
 // Error(kData) naming `where`.

@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <limits>
+#include <set>
 
 #include "kernels/core/check.h"
 #include "nlohmann/json.hpp"
@@ -15,6 +16,46 @@ namespace {
 
 using nlohmann::json;
 
+// Keys behind the name of the family that compute nothing here.
+constexpr std::array<std::string_view, 4> kWithoutEffect{"vocab_size", "tensor_data_layout",
+                                                         "rope.scaling.original_context_length",
+                                                         "rope.scaling.finetuned"};
+// Those that are accepted only where they say what is done anyway.
+struct Fixed {
+  std::string_view key;
+  double value;  // of a truth 0 or 1
+};
+constexpr std::array<Fixed, 6> kFixed{{{"attention.causal", 1},
+                                       {"attention.sliding_window", 0},
+                                       {"expert_count", 0},
+                                       {"expert_used_count", 0},
+                                       {"pooling_type", 0},
+                                       {"rope.scaling.attn_factor", 1}}};
+
+std::string quoted(const std::string& text) {
+  return json(text).dump(-1, ' ', true, json::error_handler_t::replace);
+}
+
+// For messages.
+std::string text_of(const GgufValue& value) {
+  constexpr std::size_t kMost = 60;  // bytes of a text
+  if (const auto* whole = std::get_if<std::int64_t>(&value.value)) return std::to_string(*whole);
+  if (const auto* number = std::get_if<double>(&value.value)) return json(*number).dump();
+  if (const auto* truth = std::get_if<bool>(&value.value)) return *truth ? "true" : "false";
+  const auto* text = std::get_if<std::string>(&value.value);
+  return text == nullptr ? "a list" : quoted(text->substr(0, kMost));
+}
+
+bool equals(const GgufValue& value, double number) {
+  if (const auto* whole = std::get_if<std::int64_t>(&value.value)) {
+    return static_cast<double>(*whole) == number;
+  }
+  if (const auto* truth = std::get_if<bool>(&value.value)) return (*truth ? 1 : 0) == number;
+  const auto* fraction = std::get_if<double>(&value.value);
+  return fraction != nullptr && *fraction == number;
+}
+
+// Remembers what was asked for, so that what nobody knows can be refused.
 class Metadata {
  public:
   Metadata(const GgufContent& content, const std::string& path) : content_(content), path_(path) {}
@@ -22,6 +63,7 @@ class Metadata {
   // Null where there is none. Throws where it is of another kind.
   template <class T>
   const T* find(const std::string& key) const {
+    known_.insert(key);
     const auto found = content_.metadata.find(key);
     if (found == content_.metadata.end()) return nullptr;
     const T* value = std::get_if<T>(&found->second.value);
@@ -56,6 +98,20 @@ class Metadata {
     return found == content_.tensors.end() ? nullptr : &*found;
   }
 
+  // Keys of the family that were neither asked for nor are known to change nothing may change what
+  // the model computes.
+  void refuse_unknown(const std::string& family) const {
+    for (const auto& [key, value] : content_.metadata) {
+      if (!key.starts_with(family + ".") || known_.contains(key)) continue;
+      const std::string_view name = std::string_view(key).substr(family.size() + 1);
+      if (std::ranges::find(kWithoutEffect, name) != kWithoutEffect.end()) continue;
+      const auto* fixed = std::ranges::find(kFixed, name, &Fixed::key);
+      if (fixed != kFixed.end() && equals(value, fixed->value)) continue;
+      refuse(key, concat("is ", text_of(value),
+                         ", which is not supported: it may change what the model computes"));
+    }
+  }
+
   [[noreturn]] void refuse(const std::string& key, std::string_view why) const {
     fail(ErrorKind::kData, path_, ": metadata ", key, " ", why);
   }
@@ -63,6 +119,7 @@ class Metadata {
  private:
   const GgufContent& content_;
   const std::string& path_;
+  mutable std::set<std::string, std::less<>> known_;
 };
 
 // The shortest decimal that is this float32, as a config would have it: 1e-05 and not
@@ -106,9 +163,17 @@ json gpt2_config(const Metadata& in) {
 json rope_scaling(const Metadata& in, const std::string& type, double theta,
                   const std::vector<float>& factors) {
   const auto* name = in.find<std::string>(type + ".rope.scaling.type");
-  if (name != nullptr && *name != "none") {
-    json scaling{{"rope_type", *name}};
-    const auto* factor = in.find<double>(type + ".rope.scaling.factor");
+  const auto* factor = in.find<double>(type + ".rope.scaling.factor");
+  const auto* older = in.find<double>(type + ".rope.scale_linear");
+  if (factor == nullptr) factor = older;
+  // A factor without a name is that of linear scaling; 0 and 1 are none.
+  const bool scaled =
+      name != nullptr ? *name != "none" : factor != nullptr && *factor != 0.0 && *factor != 1.0;
+  if (scaled) {
+    if (!factors.empty()) {
+      in.refuse("tensor rope_freqs.weight", "scales rotary positions that metadata scales already");
+    }
+    json scaling{{"rope_type", name != nullptr ? *name : "linear"}};
     if (factor != nullptr) scaling["factor"] = shortest(*factor);
     return scaling;
   }
@@ -151,9 +216,6 @@ json llama_config(const Metadata& in, const std::string& type, const std::vector
   config["rope_scaling"] = rope_scaling(in, type, theta, factors);
   if (type != "qwen2") config["attention_bias"] = in.tensor("blk.0.attn_q.bias") != nullptr;
   if (type == "llama") config["mlp_bias"] = in.tensor("blk.0.ffn_up.bias") != nullptr;
-  if (in.find_size(key("expert_count")).value_or(0) != 0) {
-    in.refuse(key("expert_count"), "is set, but mixtures of experts are not supported yet");
-  }
   return config;
 }
 
@@ -166,8 +228,7 @@ std::string gguf_model_type(const GgufContent& content, const std::string& path)
   auto type = in.get<std::string>("general.architecture");
   if (weight_rules(WeightFormat::kGguf, type).empty()) {
     in.refuse("general.architecture",
-              concat("is ", json(type).dump(-1, ' ', true, json::error_handler_t::replace),
-                     "; llama, qwen2, qwen3 and gpt2 can be read"));
+              concat("is ", quoted(type), "; llama, qwen2, qwen3 and gpt2 can be read"));
   }
   return type;
 }
@@ -181,8 +242,9 @@ std::string config_of_gguf(const GgufContent& content, const std::string& path,
                            const std::vector<float>& rope_factors) {
   const Metadata in(content, path);
   const std::string type = gguf_model_type(content, path);
-  return (type == "gpt2" ? gpt2_config(in) : llama_config(in, type, rope_factors))
-      .dump(2, ' ', true, json::error_handler_t::replace);
+  const json config = type == "gpt2" ? gpt2_config(in) : llama_config(in, type, rope_factors);
+  in.refuse_unknown(type);
+  return config.dump(2, ' ', true, json::error_handler_t::replace);
 }
 
 std::optional<GgufTokenizer> tokenizer_of_gguf(const GgufContent& content,

@@ -23,7 +23,8 @@ std::optional<std::int64_t> gguf_size(const GgufContent& content, const std::str
 
 // A config.json with Hugging Face's keys. rope_factors: the elements of rope_freqs.weight, empty
 // where there is none. tie_word_embeddings: there is no output.weight. Throws Error(kData) where a
-// key that the family needs is missing or of another type, or the factors are of no known scaling.
+// key that the family needs is missing or of another type, a key of the family is not known to
+// change nothing, or the factors are of no known scaling.
 std::string config_of_gguf(const GgufContent& content, const std::string& path,
                            const std::vector<float>& rope_factors);
 

@@ -42,9 +42,10 @@ PeftAdapter::~PeftAdapter() = default;
 std::unique_ptr<PeftAdapter> PeftAdapter::open(const std::string& folder) {
   auto impl = std::make_unique<Impl>();
   impl->folder = folder;
-  impl->config = read_small_file(folder + "/adapter_config.json", kMaxConfigBytes);
+  impl->config =
+      read_small_file(folder + "/adapter_config.json", kMaxConfigBytes, Links::kFollowed);
   impl->path = folder + "/adapter_model.safetensors";
-  impl->file = std::make_unique<StoredFile>(impl->path);
+  impl->file = std::make_unique<StoredFile>(impl->path, Links::kFollowed);
   for (ForeignTensor& tensor : read_safetensors(*impl->file, impl->path)) {
     if (!tensor.name.starts_with(kPeftPrefix)) {
       fail(ErrorKind::kData, impl->path, ": tensor ", tensor.name, " does not begin with ",

@@ -83,7 +83,11 @@ class HeaderParser {
       }
       end += tensor.bytes;
     }
-    if (end != data_bytes_) {
+    if (end > data_bytes_) {
+      fail(ErrorKind::kData, where_, ": is cut short: it has ", data_bytes_,
+           " bytes of data, its header describes ", end, "; bring the whole file again");
+    }
+    if (end < data_bytes_) {
       fail(ErrorKind::kData, where_, ": has ", data_bytes_, " bytes of data, its header describes ",
            end, "; bring the whole file again");
     }
@@ -115,10 +119,8 @@ class HeaderParser {
       refuse(name, concat("has no shape of at most ", kMaxSafetensorsRank, " sizes from 0 on"));
     }
     const auto offsets = numbers_of(value["data_offsets"], 2);
-    if (!offsets || offsets->size() != 2 || (*offsets)[0] > (*offsets)[1] ||
-        (*offsets)[1] > data_bytes_) {
-      refuse(name, concat("has data_offsets that are not two positions in the file's ", data_bytes_,
-                          " bytes of data"));
+    if (!offsets || offsets->size() != 2 || (*offsets)[0] > (*offsets)[1]) {
+      refuse(name, "has data_offsets that are not two positions, the first not behind the second");
     }
     const std::int64_t bytes = (*offsets)[1] - (*offsets)[0];
     const auto elements = elements_of(*shape);
@@ -151,7 +153,7 @@ bool exists(const std::string& path) {
 
 // Opens a file and moves its tensors to `out`.
 void add_file(ForeignFiles& out, std::string path) {
-  auto file = std::make_unique<StoredFile>(path);
+  auto file = std::make_unique<StoredFile>(path, Links::kFollowed);
   for (ForeignTensor& tensor : read_safetensors(*file, path)) {
     tensor.file = static_cast<int>(out.files.size());
     out.tensors.push_back(std::move(tensor));
@@ -252,7 +254,7 @@ ForeignFiles open_safetensors_folder(const std::string& folder) {
          "; remove the one that does not belong there");
   }
   for (const ShardNames& shard :
-       parse_safetensors_index(read_small_file(index, kMaxIndexBytes), index)) {
+       parse_safetensors_index(read_small_file(index, kMaxIndexBytes, Links::kFollowed), index)) {
     const std::size_t before = out.tensors.size();
     add_file(out, folder + "/" + shard.file);
     check_shard(shard, std::span(out.tensors).subspan(before), index);

@@ -51,6 +51,12 @@ bool is(const json& object, const char* name, const json& value) {
   return at(object, name) == value;
 }
 
+// An id, or several.
+bool is_ids(const json& value) {
+  const auto whole = [](const json& id) { return id.is_number_unsigned(); };
+  return whole(value) || (value.is_array() && !value.empty() && std::ranges::all_of(value, whole));
+}
+
 std::optional<std::string> pattern_of(const json& step) {
   if (is(step, "type", "Digits") && is(step, "individual_digits", true)) return "digits";
   const json& pattern = at(at(step, "pattern"), "Regex");
@@ -98,7 +104,7 @@ std::optional<std::string> TokenizerFolder::read(const std::string& name) const 
   const std::string path = path_ + "/" + name;
   std::error_code unknown;
   if (!std::filesystem::exists(path, unknown)) return std::nullopt;
-  return read_small_file(path, kMaxTokenizerBytes);
+  return read_small_file(path, kMaxTokenizerBytes, Links::kFollowed);
 }
 
 // The id of an added token: its text, or an object with it. Null where there is none.
@@ -111,16 +117,23 @@ json TokenizerFolder::id_of(const json& token) const {
 }
 
 void TokenizerFolder::find_ids() {
-  const std::string generation = "generation_config.json";
-  if (const auto text = read(generation)) {
-    const json config = parse_json_object(*text, path_ + "/" + generation, kLimits);
-    bos_ = at(config, "bos_token_id");
-    eos_ = at(config, "eos_token_id");
-  } else if (settings_.contains("bos_token") || settings_.contains("eos_token")) {
-    bos_ = id_of(at(settings_, "bos_token"));
-    eos_ = id_of(at(settings_, "eos_token"));
-  } else {
-    bos_ = eos_ = id_of("<|endoftext|>");
+  for (const std::string name : {"generation_config.json", "config.json"}) {
+    const auto text = read(name);
+    if (!text) continue;
+    const std::string where = path_ + "/" + name;
+    const json config = parse_json_object(*text, where, kLimits);
+    for (const auto& [key, id] : {std::pair{"bos_token_id", &bos_}, {"eos_token_id", &eos_}}) {
+      const json& said = at(config, key);
+      if (!said.is_null() && !is_ids(said)) {
+        fail(ErrorKind::kData, where, ": ", key, " is ", said.dump(-1, ' ', true),
+             ", expected an id or a list of ids");
+      }
+      if (id->is_null()) *id = said;
+    }
+  }
+  for (const auto& [key, id] : {std::pair{"bos_token", &bos_}, {"eos_token", &eos_}}) {
+    if (id->is_null()) *id = id_of(at(settings_, key));
+    if (id->is_null()) *id = id_of("<|endoftext|>");
   }
 }
 

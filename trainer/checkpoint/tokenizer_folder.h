@@ -24,8 +24,9 @@ class TokenizerFolder {
   explicit TokenizerFolder(std::string path, Files given = {});
 
   // Ids of what texts begin and end with; null where nothing says. Of the end a list where there
-  // are several. From generation_config.json, else from the names in tokenizer_config.json, else
-  // the one of <|endoftext|> for both.
+  // are several. Each from the first that says it: generation_config.json, config.json, the name in
+  // tokenizer_config.json; else the one of <|endoftext|>. The data's reader of a folder
+  // (data/tokenizer_config.h) looks at the same files in this order.
   const nlohmann::json& bos() const { return bos_; }
   const nlohmann::json& eos() const { return eos_; }
 

@@ -1,9 +1,11 @@
 #include "trainer/checkpoint/checkpoint.h"
 
+#include <filesystem>
 #include <map>
 #include <memory>
 
 #include "fmt/format.h"
+#include "kernels/core/check.h"
 #include "trainer/checkpoint/export.h"
 #include "trainer/checkpoint/weight_set.h"
 #include "trainer/cli/commands.h"
@@ -21,6 +23,16 @@ std::string step_folder(const std::string& path) {
 }
 
 namespace {
+
+// Weights with the words of another tokenizer would be nonsense to whoever loads them.
+void check_tokenizer(const CheckpointInfo& info, const std::string& path) {
+  if (!std::filesystem::exists(path)) return;  // the export says so
+  const auto digest = info.identity.find("tokenizer");
+  if (digest == info.identity.end() || load_tokenizer(path).digest() == digest->second) return;
+  fail(ErrorKind::kData, path,
+       ": is another tokenizer than the one of the training; bring that one back, or start this "
+       "command where the run was started");
+}
 
 void add_export(CLI::App& command, Run& run) {
   auto source = std::make_shared<std::string>();
@@ -54,8 +66,9 @@ void add_export(CLI::App& command, Run& run) {
       }
       const bool moved = !whole.base.empty() && config.tokenizer.path == config.model.init_from;
       const std::string& tokenizer = moved ? whole.base : config.tokenizer.path;
-      if (tokenizer.ends_with(".gguf") && whole.format != WeightFormat::kPeft) {
-        whole.tokenizer = gguf_tokenizer_files(tokenizer);
+      if (whole.format != WeightFormat::kPeft) {  // that has none
+        check_tokenizer(reader.info(), tokenizer);
+        if (tokenizer.ends_with(".gguf")) whole.tokenizer = gguf_tokenizer_files(tokenizer);
       }
       fmt::print("{}\n", export_checkpoint(reader, whole));
       return 0;

@@ -10,6 +10,7 @@
 #include "trainer/data/token_shards.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/engine/load_tokenizer.h"
+#include "trainer/metrics/printable_text.h"
 
 namespace frugal::cli {
 namespace {
@@ -111,10 +112,12 @@ void print_sample(const TokenShards& shards, const InspectOptions& o) {
   const char* const marks[] = {terminal ? "\x1b[0m" : "]", terminal ? "\x1b[32m" : "["};
   bool marked = false;
   std::string text;
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    if (learned[i] != marked) text += marks[marked ? 0 : 1];
-    marked = learned[i];
-    text += tokenizer.decode(std::span(ids).subspan(i, 1));
+  for (std::size_t begin = 0, end = 0; begin < ids.size(); begin = end) {
+    while (end < ids.size() && learned[end] == learned[begin]) ++end;
+    if (learned[begin] != marked) text += marks[marked ? 0 : 1];
+    marked = learned[begin];
+    // As a whole: tokens may be parts of characters.
+    text += printable_text(tokenizer.decode(std::span(ids).subspan(begin, end - begin)));
   }
   if (marked) text += marks[0];
   fmt::print("{}\n", text);

@@ -22,11 +22,19 @@ constexpr std::array<std::string_view, 4> kNeeded{"hidden_size", "num_hidden_lay
 constexpr std::array<std::string_view, 3> kNeededButGpt2{"intermediate_size", "rms_norm_eps",
                                                          "max_position_embeddings"};
 
+// Ours alone: in a config.json they would say something else, or nothing.
+constexpr std::array<std::string_view, 6> kOursAlone{"init_from",
+                                                     "rope_type",
+                                                     "rope_factor",
+                                                     "rope_low_freq_factor",
+                                                     "rope_high_freq_factor",
+                                                     "rope_original_max_position_embeddings"};
+
 class Adoption {
  public:
   Adoption(Config& config, const Source& source) : config_(config), source_(source) {}
 
-  void run(const Node& root) {
+  void run(Node root) {
     const Node* type = root.find("model_type");
     const std::string model_type = type == nullptr ? "" : type->text;
     const Key* key = find_key("model", "model_type");
@@ -40,6 +48,11 @@ class Adoption {
                         ": only models of the families " + known + " can be read");
       problems_.throw_if_any();
     }
+    std::erase_if(root.entries, [&](const Entry& entry) {
+      const bool ours = std::ranges::find(kOursAlone, entry.key) != kOursAlone.end();
+      if (ours) refuse_unknown(entry);
+      return ours;
+    });
     const auto entries = translate_model(root, model_type, problems_);
     for (const Entry& entry : entries) take(entry);
     const auto need = [&](std::string_view name) {
@@ -53,13 +66,14 @@ class Adoption {
   }
 
  private:
+  void refuse_unknown(const Entry& entry) {
+    problems_.add(entry.key_at, "the field " + config::quoted(entry.key) +
+                                    " is not known here: it may change what the model computes");
+  }
+
   void take(const Entry& entry) {
     const Key* key = find_key("model", entry.key);
-    if (key == nullptr || entry.key == "init_from") {
-      problems_.add(entry.key_at, "the field " + config::quoted(entry.key) +
-                                      " is not known here: it may change what the model computes");
-      return;
-    }
+    if (key == nullptr) return refuse_unknown(entry);
     Config theirs;
     const std::string name = key->full_name();
     read_value(entry.value, name, key->value(theirs), key->limits, problems_);

@@ -2,45 +2,95 @@
 
 #include <algorithm>
 #include <array>
+#include <unordered_map>
 
 #include "trainer/config/value.h"
 
 namespace frugal::config {
 namespace {
 
-constexpr std::array<std::string_view, 35> kWithoutEffect{"_name_or_path",
+// What other programs note of a model, how they run and sample it, and dropout: models here are
+// trained and run without it.
+constexpr std::array<std::string_view, 82> kWithoutEffect{"_attn_implementation",
+                                                          "_attn_implementation_autoset",
+                                                          "_name_or_path",
+                                                          "_num_labels",
                                                           "architectures",
+                                                          "attention_dropout",
+                                                          "attn_implementation",
+                                                          "attn_pdrop",
+                                                          "bad_words_ids",
+                                                          "begin_suppress_tokens",
                                                           "bos_token_id",
                                                           "chunk_size_feed_forward",
+                                                          "decoder_start_token_id",
+                                                          "diversity_penalty",
+                                                          "do_sample",
                                                           "dtype",
+                                                          "early_stopping",
+                                                          "embd_pdrop",
+                                                          "encoder_no_repeat_ngram_size",
                                                           "eos_token_id",
+                                                          "exponential_decay_length_penalty",
+                                                          "finetuning_task",
+                                                          "forced_bos_token_id",
+                                                          "forced_eos_token_id",
                                                           "gradient_checkpointing",
+                                                          "hidden_dropout",
                                                           "id2label",
+                                                          "is_llama_config",
                                                           "keys_to_ignore_at_inference",
                                                           "label2id",
+                                                          "length_penalty",
+                                                          "max_length",
+                                                          "max_new_tokens",
                                                           "max_window_layers",
+                                                          "min_length",
                                                           "model_name",
                                                           "n_ctx",
+                                                          "n_special",
                                                           "name_or_path",
+                                                          "no_repeat_ngram_size",
+                                                          "num_beam_groups",
+                                                          "num_beams",
+                                                          "num_labels",
+                                                          "num_return_sequences",
                                                           "output_attentions",
                                                           "output_hidden_states",
                                                           "output_past",
+                                                          "output_scores",
                                                           "pad_token_id",
+                                                          "predict_special_tokens",
+                                                          "prefix",
                                                           "pretraining_tp",
                                                           "problem_type",
+                                                          "remove_invalid_values",
                                                           "reorder_and_upcast_attn",
+                                                          "repetition_penalty",
+                                                          "resid_pdrop",
                                                           "return_dict",
+                                                          "return_dict_in_generate",
                                                           "sep_token_id",
                                                           "summary_activation",
                                                           "summary_first_dropout",
                                                           "summary_proj_to_labels",
                                                           "summary_type",
                                                           "summary_use_proj",
+                                                          "suppress_tokens",
                                                           "task_specific_params",
+                                                          "temperature",
+                                                          "tf_legacy_loss",
+                                                          "tokenizer_class",
+                                                          "top_k",
+                                                          "top_p",
                                                           "torch_dtype",
                                                           "torchscript",
+                                                          "transformers.js_config",
                                                           "transformers_version",
+                                                          "typical_p",
                                                           "unk_token_id",
+                                                          "unsloth_fixed",
+                                                          "unsloth_version",
                                                           "use_bfloat16",
                                                           "use_cache"};
 
@@ -62,6 +112,16 @@ constexpr std::array<Rename, 7> kRopeNames{
      {"high_freq_factor", "rope_high_freq_factor"},
      {"original_max_position_embeddings", "rope_original_max_position_embeddings"}}};
 
+// What a scaling of rotary positions is made of.
+struct Need {
+  std::string_view type, name;
+};
+constexpr std::array<Need, 5> kRopeNeeds{{{"linear", "factor"},
+                                          {"llama3", "factor"},
+                                          {"llama3", "low_freq_factor"},
+                                          {"llama3", "high_freq_factor"},
+                                          {"llama3", "original_max_position_embeddings"}}};
+
 // Ours, where null in a config.json means the default.
 constexpr std::array<std::string_view, 3> kNullIsDefault{"intermediate_size", "num_key_value_heads",
                                                          "head_dim"};
@@ -70,18 +130,14 @@ constexpr std::array<std::string_view, 3> kNullIsDefault{"intermediate_size", "n
 struct Fixed {
   std::string_view name, allowed, reason;
 };
-constexpr std::string_view kNoDropout = "training here has no dropout";
 constexpr std::string_view kNoWindow = "attention here sees the whole sequence";
 constexpr std::string_view kNoExperts = "mixtures of experts are not supported yet";
 constexpr std::string_view kDecoder = "models here are decoders of one text";
-constexpr std::array<Fixed, 28> kFixed{{
-    {"attention_dropout", " 0 null ", kNoDropout},
-    {"hidden_dropout", " 0 null ", kNoDropout},
-    {"attn_pdrop", " 0 null ", kNoDropout},
-    {"embd_pdrop", " 0 null ", kNoDropout},
-    {"resid_pdrop", " 0 null ", kNoDropout},
+constexpr std::array<Fixed, 25> kFixed{{
     {"use_sliding_window", " false null ", kNoWindow},
     {"partial_rotary_factor", " 1 null ", "rotary positions here turn the whole head"},
+    {"rope_interleaved", " false null ", "rotary pairs here are the two halves of a head"},
+    {"use_mrope", " false null ", "positions here have one dimension"},
     {"scale_attn_weights", " true ", "attention here is divided by the root of head_dim"},
     {"scale_attn_by_inverse_layer_idx", " false ",
      "attention here has the same scale in all layers"},
@@ -131,6 +187,13 @@ std::string list_of(std::string_view allowed) {
   return out;
 }
 
+// 10000 and 10000.0 are.
+bool same(const Node& a, const Node& b) {
+  const auto left = as_number(a), right = as_number(b);
+  if (left || right) return left == right;
+  return a.kind == b.kind && a.text == b.text;
+}
+
 class Translator {
  public:
   Translator(std::string_view model_type, Problems& problems)
@@ -143,7 +206,10 @@ class Translator {
     if (entry.key == "layer_types") return layer_types(entry);
     if (entry.key == "sliding_window") return sliding_window(entry);
     const auto fixed = std::ranges::find(kFixed, entry.key, &Fixed::name);
-    if (fixed != kFixed.end()) return require(entry, fixed->allowed, fixed->reason);
+    if (fixed != kFixed.end()) {
+      require(entry, fixed->allowed, fixed->reason);
+      return;
+    }
     Entry ours = entry;
     const auto renamed = std::ranges::find(kGpt2Names, entry.key, &Rename::theirs);
     if (gpt2_ && renamed != kGpt2Names.end()) ours.key = renamed->ours;
@@ -157,12 +223,14 @@ class Translator {
     problems_.add(at, "model." + std::string(key) + ": " + why);
   }
 
-  void require(const Entry& entry, std::string_view allowed, std::string_view reason) {
-    if (allows(allowed, entry.value)) return;
+  // False where it is refused.
+  bool require(const Entry& entry, std::string_view allowed, std::string_view reason) {
+    if (allows(allowed, entry.value)) return true;
     const bool scalar = entry.value.kind == Node::Kind::kScalar;
     refuse(entry.value.at, entry.key,
            (scalar ? quoted(entry.value.text) : "this value") + " is not supported: " +
                std::string(reason) + "; only " + list_of(allowed) + " is accepted");
+    return false;
   }
 
   void activation(const Entry& entry) {
@@ -180,20 +248,35 @@ class Translator {
     if (entry.value.kind != Node::Kind::kMap) {
       return refuse(entry.value.at, entry.key, "expected null or a map");
     }
+    std::string type;
     for (const Entry& part : entry.value.entries) {
+      if (part.value.kind == Node::Kind::kNull) continue;  // as if it were not there
       const Entry named{entry.key + "." + part.key, part.key_at, part.value};
       const auto known = std::ranges::find(kRopeNames, part.key, &Rename::theirs);
       if (part.key == "partial_rotary_factor") {
-        require(named, " 1 null ", "rotary positions here turn the whole head");
+        require(named, " 1 ", "rotary positions here turn the whole head");
       } else if (known == kRopeNames.end()) {
         refuse(part.key_at, named.key,
                "is not supported: rotary positions here are plain, linear or llama3");
-      } else {
-        if (known->ours == "rope_type") {
-          require(named, " default linear llama3 ",
-                  "rotary positions here are plain, or scaled in one of two ways");
-        }
+      } else if (known->ours != "rope_type") {
         keep({std::string(known->ours), part.key_at, part.value}, named.key);
+      } else if (require(named, " default linear llama3 ",
+                         "rotary positions here are plain, or scaled in one of two ways")) {
+        type = part.value.text;
+        keep({std::string(known->ours), part.key_at, part.value}, named.key);
+      }
+    }
+    need_parameters(entry, type);
+  }
+
+  // Our defaults are not what the file means.
+  void need_parameters(const Entry& entry, std::string_view type) {
+    for (const auto& [of, name] : kRopeNeeds) {
+      if (of != type) continue;
+      const Node* value = entry.value.find(name);
+      if (value == nullptr || value->kind == Node::Kind::kNull) {
+        refuse(entry.key_at, entry.key,
+               std::string(type) + " needs " + std::string(name) + ", which is not said there");
       }
     }
   }
@@ -205,6 +288,9 @@ class Translator {
   }
 
   void layer_types(const Entry& entry) {
+    if (entry.value.kind != Node::Kind::kList && entry.value.kind != Node::Kind::kNull) {
+      return refuse(entry.value.at, entry.key, "expected null or a list, one text for each layer");
+    }
     for (const Node& item : entry.value.items) {
       require({entry.key, entry.key_at, item}, " full_attention ", kNoWindow);
     }
@@ -217,9 +303,9 @@ class Translator {
     }
     // Older and newer names may stand there together, such as rope_theta in and beside
     // rope_parameters.
-    const auto before = std::ranges::find(entries_, entry.key, &Entry::key);
-    if (before != entries_.end()) {
-      if (before->value.text == entry.value.text) return;
+    const auto [place, is_new] = places_.emplace(entry.key, entries_.size());
+    if (!is_new) {
+      if (same(entries_[place->second].value, entry.value)) return;
       return refuse(entry.key_at, written,
                     "'" + entry.key + "' is set already, by another name of the same; remove one");
     }
@@ -230,6 +316,7 @@ class Translator {
   bool gpt2_;
   Problems& problems_;
   std::vector<Entry> entries_;
+  std::unordered_map<std::string, std::size_t> places_;  // in entries_
 };
 
 }  // namespace

@@ -1,7 +1,8 @@
 #include "trainer/config/json_tree.h"
 
-#include <algorithm>
-#include <set>
+#include <cstdint>
+#include <unordered_set>
+#include <utility>
 
 #include "nlohmann/json.hpp"
 
@@ -10,73 +11,147 @@ namespace {
 
 using nlohmann::json;
 
-// Refuses keys that stand twice in a map, which json::parse would pass over, and deep nesting.
-class Watch {
+// Where the keys of a text stand, one after the other: the parser reports keys without positions,
+// but in order.
+class KeyPlaces {
  public:
-  bool operator()(int depth, json::parse_event_t event, const json& value) {
-    if (event == json::parse_event_t::object_start) keys_.emplace_back();
-    if (event == json::parse_event_t::object_end) keys_.pop_back();
-    if (event == json::parse_event_t::key &&
-        !keys_.back().insert(value.get<std::string>()).second) {
-      fault_ = "the key " + config::quoted(value.get<std::string>()) + " stands there twice";
+  explicit KeyPlaces(const Source& source) : source_(source), text_(source.text) {}
+
+  Position next() {
+    for (; at_ < text_.size(); ++at_) {
+      if (text_[at_] == '\n') {
+        ++line_;
+        line_start_ = at_ + 1;
+      }
+      if (text_[at_] != '"') continue;
+      const Position here{&source_, line_, static_cast<int>(at_ - line_start_)};
+      for (++at_; at_ < text_.size() && text_[at_] != '"'; ++at_) {
+        if (text_[at_] == '\\') ++at_;
+      }
+      const auto after = text_.find_first_not_of(" \t\r\n", at_ + 1);
+      if (after == std::string_view::npos || text_[after] != ':') continue;
+      ++at_;
+      return here;
     }
-    if (depth > kDeepest) fault_ = "it is nested too deeply";
-    return depth <= kDeepest;
+    return {&source_, line_, 0};
   }
-  const std::string& fault() const { return fault_; }
 
  private:
-  std::vector<std::set<std::string>> keys_;
-  std::string fault_;
+  const Source& source_;
+  const std::string_view text_;
+  std::size_t at_ = 0, line_start_ = 0;
+  int line_ = 0;
 };
 
-// Where "key" first stands in the text; its beginning where it is not found so spelt.
-Position position_of(const Source& source, const std::string& key) {
-  const auto at = source.text.find('"' + key + '"');
-  if (at == std::string::npos) return {&source, 0, 0};
-  const auto begin = source.text.begin();
-  const auto here = begin + static_cast<std::ptrdiff_t>(at);
-  const auto line = std::count(begin, here, '\n');
-  const auto start = at == 0 ? std::string::npos : source.text.rfind('\n', at - 1);
-  const auto column = at - (start == std::string::npos ? 0 : start + 1);
-  return {&source, static_cast<int>(line), static_cast<int>(column)};
-}
+// The library's own builders keep the last of equal keys, and with a callback take quadratic time.
+class TreeBuilder : public nlohmann::json_sax<json> {
+ public:
+  explicit TreeBuilder(const Source& source)
+      : places_(source), root_{.at = {&source, 0, 0}}, here_(root_.at) {}
 
-Node node_of(const json& value, const Position& at, const Source& source) {
-  Node out{.at = at};
-  if (value.is_object()) {
-    out.kind = Node::Kind::kMap;
-    for (const auto& [key, inner] : value.items()) {
-      const Position here = position_of(source, key);
-      out.entries.push_back({key, here, node_of(inner, here, source)});
-    }
-  } else if (value.is_array()) {
-    out.kind = Node::Kind::kList;
-    for (const json& item : value) out.items.push_back(node_of(item, at, source));
-  } else if (!value.is_null()) {
-    out.kind = Node::Kind::kScalar;
-    out.plain = !value.is_string();
-    out.text = value.is_string() ? value.get<std::string>() : value.dump();
+  bool null() override { return add({.at = here_}) != nullptr; }
+  bool boolean(bool value) override { return scalar(value ? "true" : "false", true); }
+  bool number_integer(std::int64_t value) override { return scalar(json(value).dump(), true); }
+  bool number_unsigned(std::uint64_t value) override { return scalar(json(value).dump(), true); }
+  bool number_float(double value, const std::string& /*text*/) override {
+    return scalar(json(value).dump(), true);
   }
-  return out;
-}
+  bool string(std::string& value) override { return scalar(std::move(value), false); }
+  bool binary(json::binary_t& /*value*/) override { return false; }  // not in texts
+
+  bool start_object(std::size_t /*size*/) override { return open(Node::Kind::kMap); }
+  bool start_array(std::size_t /*size*/) override { return open(Node::Kind::kList); }
+  bool end_object() override { return close(); }
+  bool end_array() override { return close(); }
+
+  bool key(std::string& name) override {
+    here_ = places_.next();
+    if (!open_.back().keys.insert(name).second) {
+      return refuse("the key " + config::quoted(name) + " stands there twice");
+    }
+    open_.back().node->entries.push_back({name, here_, {}});
+    return true;
+  }
+
+  bool parse_error(std::size_t /*byte*/, const std::string& /*token*/,
+                   const json::exception& /*error*/) override {
+    return false;
+  }
+
+  const std::string& fault() const { return fault_; }
+  Node take() { return std::move(root_); }
+
+ private:
+  struct Open {
+    Node* node;
+    std::unordered_set<std::string> keys;
+  };
+
+  bool refuse(std::string why) {
+    fault_ = std::move(why);
+    return false;
+  }
+
+  // Where the node is now; null where there are too many.
+  Node* add(Node node) {
+    if (++nodes_ > kMostNodes) {
+      refuse("it has more than " + std::to_string(kMostNodes) + " values");
+      return nullptr;
+    }
+    if (open_.empty()) return &(root_ = std::move(node));
+    Node& parent = *open_.back().node;
+    if (parent.kind == Node::Kind::kMap) {
+      return &(parent.entries.back().value = std::move(node));
+    }
+    return &parent.items.emplace_back(std::move(node));
+  }
+
+  bool scalar(std::string text, bool plain) {
+    return add({.kind = Node::Kind::kScalar,
+                .at = here_,
+                .text = std::move(text),
+                .plain = plain,
+                .items = {},
+                .entries = {}}) != nullptr;
+  }
+
+  bool open(Node::Kind kind) {
+    if (open_.size() == static_cast<std::size_t>(kDeepest)) {
+      return refuse("it is nested too deeply");
+    }
+    Node* node = add({.kind = kind, .at = here_});
+    if (node == nullptr) return false;
+    open_.push_back({node, {}});
+    return true;
+  }
+
+  bool close() {
+    open_.pop_back();
+    return true;
+  }
+
+  KeyPlaces places_;
+  Node root_;
+  Position here_;  // of the last key
+  std::vector<Open> open_;
+  int nodes_ = 0;
+  std::string fault_;
+};
 
 }  // namespace
 
 Node read_json(const Source& source) {
-  const std::string& text = source.text;
-  if (text.size() > kLargestConfig) {
-    throw ConfigError(source.name + ": " + std::to_string(text.size()) + " bytes; up to " +
+  if (source.text.size() > kLargestConfig) {
+    throw ConfigError(source.name + ": " + std::to_string(source.text.size()) + " bytes; up to " +
                       std::to_string(kLargestConfig) + " can be read");
   }
-  Watch watch;
-  const json file = json::parse(text, std::ref(watch), /*allow_exceptions=*/false);
-  if (!watch.fault().empty() || !file.is_object()) {
-    throw ConfigError(
-        source.name + ": " +
-        (watch.fault().empty() ? "not a JSON object, or a damaged one" : watch.fault()));
-  }
-  return node_of(file, {&source, 0, 0}, source);
+  TreeBuilder builder(source);
+  const bool whole = json::sax_parse(source.text, &builder);
+  Node root = builder.take();
+  if (whole && root.kind == Node::Kind::kMap) return root;
+  throw ConfigError(
+      source.name + ": " +
+      (builder.fault().empty() ? "not a JSON object, or a damaged one" : builder.fault()));
 }
 
 }  // namespace frugal::config

@@ -60,8 +60,9 @@ std::string model_section() {
     separator = ", ";
   }
   return out +
-         ". Fields that would change the mathematics (other scalings of rotary positions, dropout, "
-         "sliding windows, other activations, experts) are refused with the reason.\n";
+         ". So are fields of dropout: models here are trained and run without it. Fields that "
+         "would change the mathematics (other scalings of rotary positions, sliding windows, other "
+         "activations, experts) are refused with the reason.\n";
 }
 
 constexpr std::string_view kPreface =

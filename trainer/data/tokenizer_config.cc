@@ -44,8 +44,7 @@ class FolderReader {
     if (config.value("add_bos_token", json()) == true) {
       found_.begin_of_text = named(config, "bos_token", path);
     }
-    add_ids("generation_config.json");
-    if (found_.ends.empty()) add_ids("config.json");
+    if (!add_ids("generation_config.json")) add_ids("config.json");
     return std::move(found_);
   }
 
@@ -67,11 +66,11 @@ class FolderReader {
     return token->id;
   }
 
-  // eos_token_id: a number, or a list of them.
-  void add_ids(const char* name) {
+  // eos_token_id: a number, or a list of them. False where the file says none.
+  bool add_ids(const char* name) {
     const std::string path = file(name);
     json ids = read_config(path).value("eos_token_id", json());
-    if (ids.is_null()) return;
+    if (ids.is_null()) return false;
     if (!ids.is_array()) ids = json::array({ids});
     for (const json& id : ids) {
       if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= tables_.tokens.size()) {
@@ -80,6 +79,7 @@ class FolderReader {
       }
       add(id.get<std::int32_t>());
     }
+    return true;
   }
 
   void add(std::int32_t id) {

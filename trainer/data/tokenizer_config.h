@@ -16,8 +16,8 @@ struct FolderTokens {
 };
 
 // Reads eos_token, bos_token and add_bos_token of tokenizer_config.json and eos_token_id of
-// generation_config.json, or of config.json where neither names an end. Files that are not there
-// say nothing. Throws Error(kData) for a damaged file and for a token that the tokenizer lacks.
+// generation_config.json, or of config.json where that says none. Files that are not there say
+// nothing. Throws Error(kData) for a damaged file and for a token that the tokenizer lacks.
 FolderTokens read_folder_tokens(const std::string& dir, const TokenizerTables& tables);
 
 }  // namespace frugal

@@ -126,6 +126,27 @@ TEST(Export, TokenizerFilesOfFolders) {
   const auto ids = json::parse(read_bytes(foreign + "/config.json"));
   EXPECT_EQ(ids["bos_token_id"], 4);
   EXPECT_EQ(ids["eos_token_id"], json::parse("[5, 6]"));
+  // Each id from the first file that says it.
+  const auto ids_with = [&](std::map<std::string, std::string> more) {
+    more.emplace("tokenizer.json", kTokenizer);
+    const auto config = json::parse(read_bytes(export_with(more) + "/config.json"));
+    return std::pair{config["bos_token_id"], config["eos_token_id"]};
+  };
+  const std::pair<std::string, std::string> silent{"generation_config.json", "{}"},
+      half{"generation_config.json", R"({"eos_token_id": [6, 5], "bos_token_id": null})"},
+      model{"config.json", R"({"bos_token_id": 4, "eos_token_id": 6})"},
+      names{"tokenizer_config.json", R"({"bos_token": "<tool>", "eos_token": null})"};
+  EXPECT_EQ(ids_with({silent}), (std::pair<json, json>{5, 5}));
+  EXPECT_EQ(ids_with({silent, model, names}), (std::pair<json, json>{4, 6}));
+  EXPECT_EQ(ids_with({half, model, names}), (std::pair<json, json>{4, json{6, 5}}));
+  EXPECT_EQ(ids_with({silent, names}), (std::pair<json, json>{6, 5}));
+  EXPECT_EQ(ids_with({half, names}), (std::pair<json, json>{6, json{6, 5}}));
+  for (const char* bad : {"\"x\"", "-1", "[]", "[1.5]", "{}"}) {
+    const std::string said = refusal([&] {
+      ids_with({{"config.json", std::string(R"({"eos_token_id": )") + bad + "}"}});
+    });
+    EXPECT_NE(said.find("config.json: eos_token_id is "), std::string::npos) << said;
+  }
   EXPECT_NE(refusal([&] { export_with({}); }).find("holds no tokenizer.json"), std::string::npos);
 }
 

@@ -16,7 +16,7 @@ constexpr const char* kLlama = R"(model:
     "hidden_size": 576,
     "initializer_range": 0.041666666666666664,
     "intermediate_size": 1536,
-    "is_llama_config": true,
+    "is_camelid": true,
     "max_position_embeddings": 2048,
     "mlp_bias": false,
     "model_type": "llama",
@@ -39,9 +39,9 @@ constexpr const char* kLlama = R"(model:
 constexpr const char* kGpt2 = R"(model: {
     "activation_function": "gelu_new",
     "architectures": ["GPT2LMHeadModel"],
-    "attn_pdrop": 0.0,
+    "attn_pdrop": 0.1,
     "bos_token_id": 50256,
-    "embd_pdrop": 0.0,
+    "embd_pdrop": 0.1,
     "eos_token_id": 50256,
     "initializer_range": 0.02,
     "layer_norm_epsilon": 1e-05,
@@ -52,7 +52,7 @@ constexpr const char* kGpt2 = R"(model: {
     "n_inner": null,
     "n_layer": 12,
     "n_positions": 1024,
-    "resid_pdrop": 0.0,
+    "resid_pdrop": 0.1,
     "summary_activation": null,
     "summary_first_dropout": 0.1,
     "summary_proj_to_labels": true,
@@ -66,10 +66,10 @@ constexpr const char* kGpt2 = R"(model: {
 TEST(HuggingFace, APastedLlama) {
   // The one field nobody knows is an error; all others are read or passed over.
   const std::string message = problems_of(kLlama);
-  EXPECT_TRUE(says(message, "there is no key 'is_llama_config' in 'model'"));
+  EXPECT_TRUE(says(message, "there is no key 'is_camelid' in 'model'"));
   EXPECT_EQ(message.find("\na.yaml"), std::string::npos) << message;
   std::string known = kLlama;
-  constexpr std::string_view kUnknown = "\"is_llama_config\": true,";
+  constexpr std::string_view kUnknown = "\"is_camelid\": true,";
   Config c = parse(known.replace(known.find(kUnknown), kUnknown.size(), ""));
   EXPECT_EQ(c.model.hidden_size, 576);
   EXPECT_EQ(c.model.num_hidden_layers, 30);
@@ -100,6 +100,13 @@ TEST(HuggingFace, NewerRopeParameters) {
           .model.rope_theta,
       5e5);
   EXPECT_EQ(problems_of("model: {layer_types: [full_attention, full_attention]}"), "");
+  // The same number, however it is written; null is what is not there.
+  EXPECT_EQ(parse("model: {rope_theta: 10000, rope_parameters: {rope_theta: 1.0e4, rope_type: "
+                  "default, attention_factor: null, factor: null}}")
+                .model.rope_theta,
+            10000);
+  EXPECT_EQ(parse("model: {rope_theta: 5e5, rope_parameters: {rope_theta: null}}").model.rope_theta,
+            5e5);
 }
 
 TEST(HuggingFace, RopeScalingInBothSpellings) {
@@ -131,11 +138,8 @@ TEST(HuggingFace, WhatAFamilyAlwaysHas) {
 
 TEST(HuggingFace, WhatWouldChangeTheMathematicsIsRefused) {
   for (const auto& [fields, part] : std::vector<std::pair<std::string, std::string>>{
-           {"attention_dropout: 0.1",
-            "model.attention_dropout: '0.1' is not supported: training here has no dropout; only 0 "
-            "or "
-            "null is accepted"},
-           {"model_type: gpt2, resid_pdrop: 0.1", "model.resid_pdrop: '0.1' is not supported"},
+           {"rope_interleaved: true", "model.rope_interleaved: 'true' is not supported"},
+           {"use_mrope: true", "positions here have one dimension; only false or null is accepted"},
            {"hidden_act: gelu", "'gelu' is not supported: the MLP of llama uses SiLU"},
            {"model_type: gpt2, activation_function: relu", "tanh approximation of GELU"},
            {"model_type: gpt2, hidden_act: silu", "tanh approximation of GELU"},
@@ -143,6 +147,21 @@ TEST(HuggingFace, WhatWouldChangeTheMathematicsIsRefused) {
             "model.rope_scaling.rope_type: 'yarn' is not supported"},
            {"rope_scaling: {rope_type: llama3, beta_fast: 32.0}",
             "model.rope_scaling.beta_fast: is not supported"},
+           {"rope_scaling: {rope_type: llama3, factor: 8.0, high_freq_factor: 4.0, "
+            "original_max_position_embeddings: 8192}",
+            "model.rope_scaling: llama3 needs low_freq_factor, which is not said there"},
+           {"rope_parameters: {rope_type: llama3, rope_theta: 5e5, factor: null}",
+            "model.rope_parameters: llama3 needs factor, which is not said there"},
+           {"rope_scaling: {rope_type: llama3, factor: 8.0, low_freq_factor: 1.0}",
+            "llama3 needs high_freq_factor"},
+           {"rope_scaling: {rope_type: llama3}", "llama3 needs original_max_position_embeddings"},
+           {"rope_scaling: {type: linear}", "model.rope_scaling: linear needs factor"},
+           {"rope_scaling: {rope_type: null, attention_factor: 1.2}",
+            "model.rope_scaling.attention_factor: is not supported"},
+           {"rope_theta: 10000, rope_parameters: {rope_theta: '10000'}", "is set already"},
+           {"layer_types: sliding_attention",
+            "model.layer_types: expected null or a list, one text for each layer"},
+           {"layer_types: {full_attention: 1}", "model.layer_types: expected null or a list"},
            {"rope_scaling: 2", "model.rope_scaling: expected null or a map"},
            {"rope_parameters: {rope_theta: x}", "model.rope_theta: expected a number above 0"},
            {"rope_parameters: {rope_theta: 2}, rope_theta: 3", "'rope_theta' is set already"},
@@ -164,6 +183,12 @@ TEST(HuggingFace, WhatWouldChangeTheMathematicsIsRefused) {
        }) {
     EXPECT_TRUE(says(problems_of("model: {" + fields + "}"), part)) << fields;
   }
+}
+
+TEST(HuggingFace, OneMistakeIsOneProblem) {
+  const std::string message = problems_of("model: {rope_scaling: {rope_type: yarn}}");
+  EXPECT_TRUE(says(message, "model.rope_scaling.rope_type: 'yarn' is not supported"));
+  EXPECT_EQ(message.find("a.yaml", 1), std::string::npos) << message;
 }
 
 TEST(HuggingFace, TheFamilyMayComeFromAnOverride) {

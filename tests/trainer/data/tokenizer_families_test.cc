@@ -171,6 +171,10 @@ TEST_F(FolderTokens, ComeFromGenerationConfigElseConfig) {
   EXPECT_EQ(load().stop_tokens(), (std::vector{8, end_}));
   dir_.write("generation_config.json", list(turn_));
   EXPECT_EQ(load().stop_tokens(), (std::vector{7, end_, turn_}));
+  // One without ids says nothing; names do not hide what config.json says.
+  dir_.write("generation_config.json", R"({"eos_token_id": null})");
+  dir_.write("tokenizer_config.json", R"({"eos_token": "<|im_end|>"})");
+  EXPECT_EQ(load().stop_tokens(), (std::vector{8, end_, turn_}));
 }
 
 TEST_F(FolderTokens, EndATextWhereNoNameIsKnown) {
