@@ -20,7 +20,7 @@ struct PlannedAttention {
   std::int64_t dim = 0, value_dim = 0;  // of q and k; of v and out
   bool documents = false, backward = false;
   float scale = 1.0F;
-  auto operator<=>(const PlannedAttention&) const = default;
+  auto operator<=>(const PlannedAttention&) const = default;  // NOLINT(modernize-use-nullptr)
 };
 PlannedAttention planned_of(const AttentionForwardArgs& args);
 PlannedAttention planned_of(const AttentionBackwardArgs& args);
