@@ -126,10 +126,17 @@ TEST(Export, TokenizerFilesOfFolders) {
   const auto ids = json::parse(read_bytes(foreign + "/config.json"));
   EXPECT_EQ(ids["bos_token_id"], 4);
   EXPECT_EQ(ids["eos_token_id"], json::parse("[5, 6]"));
-  // Each id from the first file that says it.
+  EXPECT_NE(refusal([&] { export_with({}); }).find("holds no tokenizer.json"), std::string::npos);
+}
+
+// Each id from the first file that says it.
+TEST(Export, IdsOfTheFirstAndLastToken) {
+  const auto weights = ForeignWeights::open(golden("llama"));
   const auto ids_with = [&](std::map<std::string, std::string> more) {
     more.emplace("tokenizer.json", kTokenizer);
-    const auto config = json::parse(read_bytes(export_with(more) + "/config.json"));
+    const auto config = json::parse(
+        read_bytes(export_to(checkpoint_of(*weights, {.tokenizer = tokenizer_folder(more)}), {}) +
+                   "/config.json"));
     return std::pair{config["bos_token_id"], config["eos_token_id"]};
   };
   const std::pair<std::string, std::string> silent{"generation_config.json", "{}"},
@@ -147,7 +154,6 @@ TEST(Export, TokenizerFilesOfFolders) {
     });
     EXPECT_NE(said.find("config.json: eos_token_id is "), std::string::npos) << said;
   }
-  EXPECT_NE(refusal([&] { export_with({}); }).find("holds no tokenizer.json"), std::string::npos);
 }
 
 }  // namespace

@@ -328,7 +328,8 @@ TEST_P(Parity, EqualsTheReference) {
 
 std::vector<Case> cases() {
   std::vector<Case> out;
-  for (const char* model : {"gpt2", "llama3", "llama3_tied", "llama_biases", "qwen2", "qwen2_tied", "qwen3"}) {
+  for (const char* model :
+       {"gpt2", "llama3", "llama3_tied", "llama_biases", "qwen2", "qwen2_tied", "qwen3"}) {
     out.push_back({model, 1, 1, "fp32"});
     out.push_back({model, 2, 2, "fp32"});
     out.push_back({model, 1, 1, "bf16"});
