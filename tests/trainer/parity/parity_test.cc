@@ -225,6 +225,7 @@ std::string file_tensor(const Case& c, std::string name) {
 struct Worst {
   double error = 0;
   std::string tensor;
+  double whole = 0;  // of all tensors as one
 };
 
 // The golden's "grad" or "trained".
@@ -260,9 +261,16 @@ Worst worst(const Case& c, const Tensors& actual, const char* part) {
     squares[file_tensor(c, name)].add(found == actual.end() ? Values() : found->second, expected);
   }
   Worst out;
+  Squares all;
   for (const auto& [name, sums] : squares) {
-    if (sums.relative_norm() > out.error) out = {sums.relative_norm(), name};
+    all.difference += sums.difference;
+    all.expected += sums.expected;
+    if (sums.relative_norm() > out.error) {
+      out.error = sums.relative_norm();
+      out.tensor = name;
+    }
   }
+  out.whole = all.relative_norm();
   return out;
 }
 
@@ -304,13 +312,18 @@ TEST_P(Parity, EqualsTheReference) {
   }
   EXPECT_LE(loss, tolerance);
   std::cout << c << ": logits " << prefixes << ", token by token " << steps << ", loss " << loss;
+  // A gradient has come the same way back, past sharp softmaxes. In bfloat16 it is compared as a
+  // whole, for a single tensor's may be a small difference of large terms: PyTorch's own is off by
+  // 0.016 (gpt2) to 0.12 (qwen2), the same as here.
+  const Worst gradient = worst(c, out.gradients, "grad");
+  const Worst trained = worst(c, out.trained, "trained");
+  EXPECT_LE(exact ? gradient.error : gradient.whole, exact ? tolerance : 4 * tolerance)
+      << gradient.tensor;
+  EXPECT_LE(trained.error, tolerance) << trained.tensor;
+  std::cout << ", gradient " << gradient.error << " (" << gradient.tensor << "), as a whole "
+            << gradient.whole << ", after " << kUpdates << " updates " << trained.error << " ("
+            << trained.tensor << ")";
   if (exact) {
-    const Worst gradient = worst(c, out.gradients, "grad");
-    const Worst trained = worst(c, out.trained, "trained");
-    EXPECT_LE(gradient.error, tolerance) << gradient.tensor;
-    EXPECT_LE(trained.error, tolerance) << trained.tensor;
-    std::cout << ", gradient " << gradient.error << " (" << gradient.tensor << "), after "
-              << kUpdates << " updates " << trained.error << " (" << trained.tensor << ")";
     const auto texts = golden["continuation"].get<std::vector<std::vector<std::int32_t>>>();
     EXPECT_EQ(out.texts, texts);
     double sum_of_losses = 0;  // -log p of the first sequence, from the golden's logits
@@ -333,6 +346,7 @@ std::vector<Case> cases() {
     out.push_back({model, 1, 1, "fp32"});
     out.push_back({model, 2, 2, "fp32"});
     out.push_back({model, 1, 1, "bf16"});
+    out.push_back({model, 2, 2, "bf16"});
   }
   for (const char* model : {"llama3", "qwen2", "qwen3"}) {
     out.push_back({model, 1, 1, "fp32", true});
