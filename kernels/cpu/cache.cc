@@ -50,20 +50,23 @@ void add_keys(const AttentionCachedForwardArgs& args, const T* query, std::int64
   }
   const float shrink = std::exp(sums.largest - largest);
   sums.largest = largest;
-  sums.total *= shrink;
+  const auto count = end - begin;
+  float* weights = scores;
+  sums.total = sums.total * shrink + sum_vectors(count, [=](std::int64_t i, auto lanes) {
+                 const Vec weight =
+                     exp_of(hn::Sub(load(weights + i, lanes), hn::Set(F32(), largest)));
+                 store(weight, weights + i, lanes);
+                 return weight;
+               });
   float* out = sums.out;
   for_vectors(0, width, [=](std::int64_t i, auto lanes) {
-    store(hn::Mul(load(out + i, lanes), hn::Set(F32(), shrink)), out + i, lanes);
+    Vec sum = hn::Mul(load(out + i, lanes), hn::Set(F32(), shrink));
+    const T* value = values + begin * stride + i;
+    for (std::int64_t j = 0; j < count; ++j) {
+      sum = hn::MulAdd(hn::Set(F32(), weights[j]), load(value + j * stride, lanes), sum);
+    }
+    store(sum, out + i, lanes);
   });
-  for (std::int64_t j = begin; j < end; ++j) {
-    const float weight = std::exp(scores[j - begin] - largest);
-    sums.total += weight;
-    const T* value = values + j * stride;
-    for_vectors(0, width, [=](std::int64_t i, auto lanes) {
-      store(hn::MulAdd(hn::Set(F32(), weight), load(value + i, lanes), load(out + i, lanes)),
-            out + i, lanes);
-    });
-  }
 }
 
 template <class T>

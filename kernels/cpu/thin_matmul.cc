@@ -15,29 +15,38 @@
 HWY_BEFORE_NAMESPACE();
 namespace frugal::cpu::HWY_NAMESPACE {
 
-// Dot products of kRows rows of a with one row of b, which is read once. Two sums for each hide the
-// latency of addition.
+// Dot products of kRows rows of a with one row of b, which is read once. Several sums for each hide
+// the latency of addition.
 template <int kRows, class T>
-void dot_rows(const float* a, const T* b, std::int64_t k, float* out) {
+HWY_INLINE void dot_rows(const float* a, const T* b, std::int64_t k, float* out) {
+  constexpr int kSums = kRows > 2 ? 2 : 4;  // in all at most 8 registers
   const F32 d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  Vec even[kRows], odd[kRows];
-  for (int r = 0; r < kRows; ++r) even[r] = odd[r] = hn::Zero(d);
+  Vec sums[kRows][kSums];
+  for (auto& row : sums) {
+    for (Vec& sum : row) sum = hn::Zero(d);
+  }
   std::int64_t i = 0;
-  for (; i + 2 * lanes <= k; i += 2 * lanes) {
-    const Vec first = load(b + i, All()), second = load(b + i + lanes, All());
-    for (int r = 0; r < kRows; ++r) {
-      even[r] = hn::MulAdd(first, load(a + r * k + i, All()), even[r]);
-      odd[r] = hn::MulAdd(second, load(a + r * k + i + lanes, All()), odd[r]);
+  for (; i + kSums * lanes <= k; i += kSums * lanes) {
+    for (int s = 0; s < kSums; ++s) {
+      const Vec y = load(b + i + s * lanes, All());
+      for (int r = 0; r < kRows; ++r) {
+        sums[r][s] = hn::MulAdd(y, load(a + r * k + i + s * lanes, All()), sums[r][s]);
+      }
     }
   }
   for (; i < k; i += lanes) {
     const First rest{static_cast<std::size_t>(std::min(lanes, k - i))};
-    const Vec last = load(b + i, rest);
-    for (int r = 0; r < kRows; ++r) even[r] = hn::MulAdd(last, load(a + r * k + i, rest), even[r]);
+    const Vec y = load(b + i, rest);
+    for (int r = 0; r < kRows; ++r) {
+      sums[r][0] = hn::MulAdd(y, load(a + r * k + i, rest), sums[r][0]);
+    }
   }
   for (int r = 0; r < kRows; ++r) {
-    out[r] = hn::GetLane(hn::SumOfLanes(d, hn::Add(even[r], odd[r])));
+    for (int s = kSums / 2; s > 0; s /= 2) {
+      for (int t = 0; t < s; ++t) sums[r][t] = hn::Add(sums[r][t], sums[r][t + s]);
+    }
+    out[r] = hn::GetLane(hn::SumOfLanes(d, sums[r][0]));
   }
 }
 
