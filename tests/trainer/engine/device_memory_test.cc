@@ -163,7 +163,7 @@ void expect_gpus(const std::vector<std::vector<std::string>>& shown,
     place.own_gpus = sees_own_gpus(*world, config, place);
     int index = -1;  // refused
     try {
-      index = static_cast<int>(rank_device(config, place).index);
+      index = static_cast<std::uint8_t>(rank_device(config, place).index);
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::kPreflight);
     }
