@@ -79,7 +79,7 @@ TrainLoop::TrainLoop(const TrainingRun& run, DeviceMesh& mesh, const RankPlace& 
                      {{"program version", FRUGAL_VERSION},
                       {"tokenizer", facts_.digests.tokenizer},
                       {"training data", facts_.digests.data},
-                      {"base model", facts_.digests.base},
+                      {"model.init_from", run.init_from ? run.init_from->fingerprint() : ""},
                       {"validation data", validation_data_ ? validation_data_->digest() : ""},
                       {"eval.questions", digest_of(questions_)}},
                      "every host needs the same program and the same files");
