@@ -29,7 +29,8 @@ void attention_cached_forward(Stream& stream, const AttentionCachedForwardArgs& 
   check.tensor("last_row_T", args.last_row_T, {q.shape[0]}, {DType::kI32});
   check.require(k.shape[1] > 0 && q.shape[1] % k.shape[1] == 0, q.shape[1],
                 " query heads are not a multiple of ", k.shape[1], " key heads");
-  check.require(q.shape[2] <= 256, "a head dimension of ", q.shape[2], "; at most 256 is possible");
+  check.require(q.shape[2] <= kWidestCachedHead, "a head dimension of ", q.shape[2], "; at most ",
+                kWidestCachedHead, " is possible");
   op_table(stream).attention_cached_forward(stream, args);
 }
 

@@ -8,6 +8,8 @@
 
 namespace frugal {
 
+inline constexpr int kWidestCachedHead = 256;  // elements
+
 struct AttentionCachedForwardArgs {
   Tensor out_TNH;                       // written (=)
   ConstTensor q_TNH;                    // f32, bf16 or f16, like out, k and v
@@ -23,8 +25,9 @@ namespace ops {
 void rows_store(Stream& stream, Tensor out_RD, ConstTensor rows_T, ConstTensor x_TD);
 
 // out = softmax(scale * q k^T over rows first .. last) v; 0 where last < first. Scores and sums in
-// f32. REQUIRES: rows within the cache; N divisible by M; H at most 256.   Deterministic: yes, the
-// same bits for any number of threads and whatever other tokens are in the call.
+// f32. REQUIRES: rows within the cache; N divisible by M; H at most kWidestCachedHead.
+// Deterministic: yes, the same bits for any number of threads and whatever other tokens are in the
+// call.
 void attention_cached_forward(Stream& stream, const AttentionCachedForwardArgs& args);
 
 }  // namespace ops

@@ -92,6 +92,8 @@ class HuggingFace(TestCase):
         (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 5}))
         self.assert_fails(self.train(config=self.config(f"{{ init_from: {folder} }}")), 4,
                           "model.layers.4.self_attn.q_proj.weight")
+        self.assert_fails(self.train("--dry-run", config=self.config(f"{{ init_from: {folder} }}")), 4,
+                          "model.layers.4.self_attn.q_proj.weight")
         (folder / "config.json").write_text(json.dumps({**config, "magic": 5}))
         self.assert_fails(self.frugal("generate", "--checkpoint", folder), 2, "the field 'magic' is not known here")
 

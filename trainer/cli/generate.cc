@@ -49,14 +49,6 @@ class Stopwatch {
   int tokens_ = 0;
 };
 
-std::vector<std::int32_t> tokens_of(const Tokenizer& tokenizer, const std::string& text) {
-  std::vector<std::int32_t> out;
-  if (const auto begin = tokenizer.begin_of_text()) out.push_back(*begin);
-  tokenizer.encode(text, out);
-  if (out.empty()) out.push_back(tokenizer.end_of_text());
-  return out;
-}
-
 // One prompt is printed as it grows, several one after the other when all are done.
 void continue_prompts(const GenerateOptions& options, const Tokenizer& tokenizer,
                       const std::vector<Prompt>& prompts, InferenceModel& model, bool first) {
@@ -111,7 +103,7 @@ int run_generate(GenerateOptions options, World& world) {
   std::vector<Prompt> prompts;
   std::size_t longest = 0;
   for (const std::string& text : options.prompts) {
-    prompts.push_back({.tokens = tokens_of(job.tokenizer, text)});
+    prompts.push_back({.tokens = prompt_tokens(job.tokenizer, text)});
     longest = std::max(longest, prompts.back().tokens.size());
   }
   const int most = job.source.config.model.max_position_embeddings;

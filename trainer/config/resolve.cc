@@ -371,7 +371,7 @@ class Resolver {
       complain({"eval.questions", "eval.interval"},
                "eval.questions is set, but eval.interval is 0: they would never be asked; set it");
     }
-    constexpr int kWidestHead = 256;  // ops::attention_cached_forward
+    constexpr int kWidestHead = 256;  // kWidestCachedHead of kernels/ops/cache.h
     if ((c_.sample.interval > 0 || !c_.eval.questions.empty()) && c_.model.head_dim > kWidestHead) {
       complain({"model.head_dim", "sample.interval", "eval.questions"},
                "model.head_dim " + text_of(c_.model.head_dim) + " is above " +

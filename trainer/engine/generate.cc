@@ -184,6 +184,14 @@ class Generation {
 
 }  // namespace
 
+std::vector<std::int32_t> prompt_tokens(const Tokenizer& tokenizer, std::string_view text) {
+  std::vector<std::int32_t> out;
+  if (const auto begin = tokenizer.begin_of_text()) out.push_back(*begin);
+  tokenizer.encode(text, out);
+  if (out.empty()) out.push_back(tokenizer.end_of_text());
+  return out;
+}
+
 std::int32_t sample_token(std::span<const float> logits, const SamplingOptions& options,
                           double uniform) {
   const auto best = std::ranges::max_element(logits);  // the first of equals

@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string_view>
 #include <vector>
 
+#include "trainer/data/tokenizer.h"
 #include "trainer/engine/inference_model.h"
 
 namespace frugal {
@@ -29,6 +31,10 @@ struct SamplingOptions {
 // first. Penalises nothing. Throws Error(kDiverged) where a logit is no number.
 std::int32_t sample_token(std::span<const float> logits, const SamplingOptions& options,
                           double uniform);
+
+// A text's tokens as a prompt, never none: what texts begin with goes in front where the tokenizer
+// has that, and a text without tokens is the end of one before.
+std::vector<std::int32_t> prompt_tokens(const Tokenizer& tokenizer, std::string_view text);
 
 // What the last call on the model has fed of this prompt already, as tokens of sequence 0. Only for
 // one prompt alone: a conversation that goes on.

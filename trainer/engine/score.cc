@@ -6,6 +6,8 @@
 #include <numeric>
 #include <vector>
 
+#include "trainer/engine/generate.h"
+
 namespace frugal {
 namespace {
 
@@ -27,15 +29,6 @@ double likelihood(InferenceModel& model, const std::vector<std::int32_t>& prompt
   std::fill(targets.begin(), targets.end() - std::ssize(choice), -1);
   tokens.pop_back();
   return -model.loss(tokens, targets);
-}
-
-// A prompt's tokens, never none.
-std::vector<std::int32_t> prompt_of(const Tokenizer& tokenizer, const std::string& text) {
-  std::vector<std::int32_t> out;
-  if (const auto begin = tokenizer.begin_of_text()) out.push_back(*begin);
-  tokenizer.encode(text, out);
-  if (out.empty()) out.push_back(tokenizer.end_of_text());
-  return out;
 }
 
 }  // namespace
@@ -91,7 +84,7 @@ ChoiceScore score_choices(InferenceModel& model, const Tokenizer& tokenizer,
   for (std::size_t q = 0; q < questions.size(); ++q) {
     if (!model.is_own_share(q)) continue;
     const Question& question = questions[q];
-    const std::vector<std::int32_t> prompt = prompt_of(tokenizer, question.prompt);
+    const std::vector<std::int32_t> prompt = prompt_tokens(tokenizer, question.prompt);
     std::vector<double> whole, normalised;
     for (const std::string& choice : question.choices) {
       std::vector<std::int32_t> ids;

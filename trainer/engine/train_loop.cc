@@ -345,9 +345,7 @@ void TrainLoop::evaluate() {
 void TrainLoop::sample() {
   std::vector<Prompt> prompts;
   for (const std::string& prompt : config_.sample.prompts) {
-    auto& ids = prompts.emplace_back().tokens;
-    if (prompt.empty()) ids.push_back(run_.tokenizer->end_of_text());
-    run_.tokenizer->encode(prompt, ids);
+    prompts.push_back({.tokens = prompt_tokens(*run_.tokenizer, prompt)});
   }
   const auto texts = generate(model_->inference(), prompts,
                               {.max_new_tokens = config_.sample.max_new_tokens,

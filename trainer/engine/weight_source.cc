@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "kernels/ops/cache.h"
 #include "trainer/checkpoint/weight_set.h"
 #include "trainer/model/model.h"
 
@@ -123,10 +124,9 @@ WeightSource open_weights(const std::string& path, std::span<const std::string> 
   }
   shrink(out.config, ranks);
   resolve_config(out.config, ranks);
-  constexpr int kWidestHead = 256;  // ops::attention_cached_forward
-  if (out.config.model.head_dim > kWidestHead) {
+  if (out.config.model.head_dim > kWidestCachedHead) {
     fail(ErrorKind::kData, path, ": its model.head_dim is ", out.config.model.head_dim,
-         "; texts can be generated and evaluated with at most ", kWidestHead);
+         "; texts can be generated and evaluated with at most ", kWidestCachedHead);
   }
   if (!out.config.model.vocab_size) {
     fail(ErrorKind::kData, path, ": its config does not say model.vocab_size");

@@ -145,6 +145,18 @@ TEST(SampleToken, DrawsFromThoseThatAreKept) {
   EXPECT_EQ(drawn({.temperature = 4}), Set({0, 1, 2, 3, 4}));
 }
 
+// The same for samples in training, generation and questions.
+TEST(PromptTokens, BeginAsTheFamilysTextsDoAndAreNeverNone) {
+  const auto llama = Tokenizer::load(FRUGAL_GOLDEN_DIR "/tokenizer/llama3");
+  const auto ours = Tokenizer::load(FRUGAL_GOLDEN_DIR "/tokenizer");
+  ASSERT_TRUE(llama.begin_of_text().has_value());
+  EXPECT_EQ(prompt_tokens(llama, ""), std::vector<std::int32_t>{*llama.begin_of_text()});
+  EXPECT_EQ(prompt_tokens(llama, "a").front(), *llama.begin_of_text());
+  EXPECT_EQ(prompt_tokens(llama, "a").size(), 2U);
+  EXPECT_EQ(prompt_tokens(ours, ""), std::vector<std::int32_t>{ours.end_of_text()});
+  EXPECT_EQ(prompt_tokens(ours, "a").size(), 1U);
+}
+
 TEST(SampleToken, RefusesWhatIsNoNumber) {
   for (const float bad : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
     const std::vector<float> logits{1.0F, bad, 2.0F};
