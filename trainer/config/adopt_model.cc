@@ -13,9 +13,15 @@ namespace {
 
 // What a longer context or other new weights need, and no tensor's shape depends on (but gpt2's
 // positions, whose table says so itself): the user's word counts.
-constexpr std::array<std::string_view, 8> kFree{
-    "init_from", "initializer_range", "max_position_embeddings", "rope_theta",
-    "rope_type", "rope_factor",       "rope_low_freq_factor",    "rope_high_freq_factor"};
+constexpr std::array<std::string_view, 9> kFree{"init_from",
+                                                "initializer_range",
+                                                "max_position_embeddings",
+                                                "rope_theta",
+                                                "rope_type",
+                                                "rope_factor",
+                                                "rope_low_freq_factor",
+                                                "rope_high_freq_factor",
+                                                "rope_original_max_position_embeddings"};
 // Programs differ in what they take for these where a config.json is silent.
 constexpr std::array<std::string_view, 4> kNeeded{"hidden_size", "num_hidden_layers",
                                                   "num_attention_heads", "vocab_size"};

@@ -55,6 +55,13 @@ TEST(AdoptModel, TheUsersWordAgainstTheFiles) {
   Config longer = parse("model: {hidden_size: 24, rope_theta: 5e6}");
   adopt_model(longer, golden("qwen2"), "M/config.json");
   EXPECT_EQ(longer.model.rope_theta, 5e6);
+  Config stretched = parse(
+      "model: {rope_factor: 8.0, rope_low_freq_factor: 2.0, rope_high_freq_factor: 5.0, "
+      "rope_original_max_position_embeddings: 32, max_position_embeddings: 256}");
+  adopt_model(stretched, golden("llama3"), "M/config.json");
+  EXPECT_EQ(stretched.model.rope_factor, 8.0);
+  EXPECT_EQ(stretched.model.rope_original_max_position_embeddings, 32);
+  EXPECT_EQ(stretched.model.max_position_embeddings, 256);
 }
 
 TEST(AdoptModel, WhatIsNotAModelThatCanBeRead) {
