@@ -297,7 +297,8 @@ TEST_F(DeviceMemory, KeepsTheAlgorithmsOfProducts) {
   // What is written holds, and what is missing is chosen anew.
   std::string edited = first.lines.back();
   edited = edited.substr(0, edited.find('\t')) + "\tby hand";
-  std::ofstream(path) << edited << "\n";
+  // A line that is none of these is passed over.
+  std::ofstream(path) << "damaged\tline\n; \tx\n" << edited << "\n";
   const Choice again = choose(path);
   EXPECT_EQ(again.lines.back(), edited);
   EXPECT_EQ(again.lines.size(), first.lines.size());
