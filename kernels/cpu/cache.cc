@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <vector>
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/ops/op_table.h"
@@ -15,86 +14,155 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/cache.cc"
 #include "hwy/foreach_target.h"  // must come before highway.h
 
+#include "hwy/cache_control.h"
 #include "kernels/cpu/exp_inl.h"
 #include "kernels/cpu/vector_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace frugal::cpu::HWY_NAMESPACE {
 
-constexpr std::int64_t kKeys = 64;        // of a block: they stay in the first cache
-constexpr std::int64_t kMostWidth = 256;  // of a head
+constexpr std::int64_t kKeys = 64;       // of a block: they stay in the first cache
+constexpr std::int64_t kKeysAhead = 16;  // between the key that is read and the one that is fetched
+constexpr int kMostHeads = 4;            // that share a key or a value while it is in a register
 
-// One query head's sums over the keys so far.
-struct HeadSums {
-  float largest = -std::numeric_limits<float>::infinity();
-  float total = 0.0F;
-  HWY_ALIGN float out[kMostWidth] = {};
+// What query heads see of the cache: the keys and values of one key/value head, `stride` elements
+// from one row to the next.
+template <class T>
+struct CachedRows {
+  const T* keys;
+  const T* values;
+  std::int64_t stride, width;
 };
 
-// Adds keys [begin, end) of the cache, at most kKeys of them, to the sums of one query.
+// Sums over the keys so far, of query heads that share a key/value head.
+template <int kHeads>
+struct HeadSums {
+  float largest[kHeads];
+  float total[kHeads];
+  HWY_ALIGN float query[kHeads][kWidestCachedHead];  // 0 behind the width
+  HWY_ALIGN float out[kHeads][kWidestCachedHead];
+};
+
+// Rows of one head lie apart, which the processor's own reading ahead does not follow. Past the end
+// of the cache nothing happens.
 template <class T>
-void add_keys(const AttentionCachedForwardArgs& args, const T* query, std::int64_t kv_head,
-              std::int64_t begin, std::int64_t end, HeadSums& sums) {
-  const std::int64_t width = args.q_TNH.shape[2], stride = args.k_RMH.shape[1] * width;
-  const T* keys = args.k_RMH.as<T>() + kv_head * width;
-  const T* values = args.v_RMH.as<T>() + kv_head * width;
-  HWY_ALIGN float scores[kKeys];
-  float largest = sums.largest;
-  for (std::int64_t j = begin; j < end; ++j) {
-    const T* key = keys + j * stride;
-    const float dot = sum_vectors(width, [=](std::int64_t i, auto lanes) {
-      return hn::Mul(load(query + i, lanes), load(key + i, lanes));
-    });
-    scores[j - begin] = dot * args.scale;
-    largest = std::max(largest, scores[j - begin]);
-  }
-  const float shrink = std::exp(sums.largest - largest);
-  sums.largest = largest;
-  const auto count = end - begin;
-  float* weights = scores;
-  sums.total = sums.total * shrink + sum_vectors(count, [=](std::int64_t i, auto lanes) {
-                 const Vec weight =
-                     exp_of(hn::Sub(load(weights + i, lanes), hn::Set(F32(), largest)));
-                 store(weight, weights + i, lanes);
-                 return weight;
-               });
-  float* out = sums.out;
-  for_vectors(0, width, [=](std::int64_t i, auto lanes) {
-    Vec sum = hn::Mul(load(out + i, lanes), hn::Set(F32(), shrink));
-    const T* value = values + begin * stride + i;
-    for (std::int64_t j = 0; j < count; ++j) {
-      sum = hn::MulAdd(hn::Set(F32(), weights[j]), load(value + j * stride, lanes), sum);
+HWY_INLINE void fetch(const T* row, std::int64_t width) {
+  constexpr std::int64_t kCacheLine = 64 / sizeof(T);
+  for (std::int64_t i = 0; i < width; i += kCacheLine) hwy::Prefetch(row + i);
+}
+
+// scores[g][j] (=) scale times query g times key j, for the first `count` rows.
+template <int kHeads, class T>
+void score_keys(const HeadSums<kHeads>& sums, const CachedRows<T>& rows, std::int64_t count,
+                float scale, float (&scores)[kHeads][kKeys]) {
+  const F32 d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  for (std::int64_t j = 0; j < count; ++j) {
+    const T* key = rows.keys + j * rows.stride;
+    fetch(key + kKeysAhead * rows.stride, rows.width);
+    fetch(rows.values + j * rows.stride, rows.width);
+    Vec dots[kHeads];
+    for (Vec& dot : dots) dot = hn::Zero(d);
+    const auto add = [&](std::int64_t i, auto which) {
+      const Vec x = load(key + i, which);
+      for (int g = 0; g < kHeads; ++g) {
+        dots[g] = hn::MulAdd(x, hn::Load(d, sums.query[g] + i), dots[g]);
+      }
+    };
+    std::int64_t i = 0;
+    for (; i + lanes <= rows.width; i += lanes) add(i, All());
+    if (i < rows.width) add(i, First{static_cast<std::size_t>(rows.width - i)});
+    for (int g = 0; g < kHeads; ++g) {
+      scores[g][j] = scale * hn::GetLane(hn::SumOfLanes(d, dots[g]));
     }
-    store(sum, out + i, lanes);
+  }
+}
+
+// Scores become weights relative to the largest score, old sums are brought down to it.
+template <int kHeads>
+void weigh(HeadSums<kHeads>& sums, int head, float* scores, std::int64_t count,
+           std::int64_t width) {
+  float largest = sums.largest[head];
+  for (std::int64_t j = 0; j < count; ++j) largest = std::max(largest, scores[j]);
+  const float shrink = std::exp(sums.largest[head] - largest);
+  sums.largest[head] = largest;
+  const float added = sum_vectors(count, [=](std::int64_t i, auto lanes) {
+    const Vec weight = exp_of(hn::Sub(load(scores + i, lanes), hn::Set(F32(), largest)));
+    store(weight, scores + i, lanes);
+    return weight;
+  });
+  sums.total[head] = sums.total[head] * shrink + added;
+  float* out = sums.out[head];
+  for_vectors(0, width, [=](std::int64_t i, auto lanes) {
+    store(hn::Mul(load(out + i, lanes), hn::Set(F32(), shrink)), out + i, lanes);
   });
 }
 
-template <class T>
-void attend_item(const AttentionCachedForwardArgs& args, std::int64_t token, std::int64_t kv_head) {
-  const std::int64_t heads = args.q_TNH.shape[1], width = args.q_TNH.shape[2];
-  const std::int64_t group = heads / args.k_RMH.shape[1];
-  const std::int64_t end = args.last_row_T.as<std::int32_t>()[token] + std::int64_t{1};
-  const T* queries = args.q_TNH.as<T>() + (token * heads + kv_head * group) * width;
-  T* out = args.out_TNH.as<T>() + (token * heads + kv_head * group) * width;
-  thread_local std::vector<HeadSums> sums;
-  sums.assign(static_cast<std::size_t>(group), HeadSums());
-  for (std::int64_t begin = args.first_row_T.as<std::int32_t>()[token]; begin < end;
-       begin += kKeys) {
-    for (std::int64_t g = 0; g < group; ++g) {
-      add_keys(args, queries + g * width, kv_head, begin, std::min(begin + kKeys, end),
-               sums[static_cast<std::size_t>(g)]);
+// out[g] += the sum of weights[g][j] times value j, over the first `count` rows.
+template <int kHeads, class T>
+void add_values(HeadSums<kHeads>& sums, const CachedRows<T>& rows, std::int64_t count,
+                const float (&weights)[kHeads][kKeys]) {
+  const F32 d;
+  for_vectors(0, rows.width, [=, &sums, &weights](std::int64_t i, auto lanes) {
+    Vec out[kHeads];
+    for (int g = 0; g < kHeads; ++g) out[g] = hn::Load(d, sums.out[g] + i);
+    for (std::int64_t j = 0; j < count; ++j) {
+      const Vec value = load(rows.values + j * rows.stride + i, lanes);
+      for (int g = 0; g < kHeads; ++g) {
+        out[g] = hn::MulAdd(hn::Set(d, weights[g][j]), value, out[g]);
+      }
     }
+    for (int g = 0; g < kHeads; ++g) hn::Store(out[g], d, sums.out[g] + i);
+  });
+}
+
+// Query heads [head, head + kHeads) of one token over the cached keys that it sees.
+template <int kHeads, class T>
+void attend_heads(const AttentionCachedForwardArgs& args, std::int64_t token, std::int64_t head,
+                  std::int64_t kv_head) {
+  const std::int64_t heads = args.q_TNH.shape[1], width = args.q_TNH.shape[2];
+  const std::int64_t first = args.first_row_T.as<std::int32_t>()[token];
+  const std::int64_t end = args.last_row_T.as<std::int32_t>()[token] + std::int64_t{1};
+  HeadSums<kHeads> sums = {};
+  for (int g = 0; g < kHeads; ++g) {
+    sums.largest[g] = -std::numeric_limits<float>::infinity();
+    const T* query = args.q_TNH.as<T>() + (token * heads + head + g) * width;
+    for (std::int64_t i = 0; i < width; ++i) sums.query[g][i] = static_cast<float>(query[i]);
   }
-  for (std::int64_t g = 0; g < group; ++g) {
-    const HeadSums& head = sums[static_cast<std::size_t>(g)];
-    const bool seen = end > args.first_row_T.as<std::int32_t>()[token];
-    const float factor = seen ? 1.0F / head.total : 0.0F;
-    const float* from = head.out;
-    T* to = out + g * width;
+  const std::int64_t stride = args.k_RMH.shape[1] * width;
+  HWY_ALIGN float scores[kHeads][kKeys];
+  for (std::int64_t begin = first; begin < end; begin += kKeys) {
+    const std::int64_t count = std::min(kKeys, end - begin);
+    const std::int64_t offset = begin * stride + kv_head * width;
+    const CachedRows<T> rows{.keys = args.k_RMH.as<T>() + offset,
+                             .values = args.v_RMH.as<T>() + offset,
+                             .stride = stride,
+                             .width = width};
+    score_keys(sums, rows, count, args.scale, scores);
+    for (int g = 0; g < kHeads; ++g) weigh(sums, g, scores[g], count, width);
+    add_values(sums, rows, count, scores);
+  }
+  for (int g = 0; g < kHeads; ++g) {
+    const float factor = end > first ? 1.0F / sums.total[g] : 0.0F;
+    const float* from = sums.out[g];
+    T* to = args.out_TNH.as<T>() + (token * heads + head + g) * width;
     for_vectors(0, width, [=](std::int64_t i, auto lanes) {
       store(hn::Mul(load(from + i, lanes), hn::Set(F32(), factor)), to + i, lanes);
     });
   }
+}
+
+template <class T>
+void attend_item(const AttentionCachedForwardArgs& args, std::int64_t token, std::int64_t kv_head) {
+  const std::int64_t group = args.q_TNH.shape[1] / args.k_RMH.shape[1];
+  const std::int64_t end = (kv_head + 1) * group;
+  std::int64_t head = kv_head * group;
+  for (; head + kMostHeads <= end; head += kMostHeads) {
+    attend_heads<kMostHeads, T>(args, token, head, kv_head);
+  }
+  if (end - head == 3) attend_heads<3, T>(args, token, head, kv_head);
+  if (end - head == 2) attend_heads<2, T>(args, token, head, kv_head);
+  if (end - head == 1) attend_heads<1, T>(args, token, head, kv_head);
 }
 
 void attend(const AttentionCachedForwardArgs& args) {

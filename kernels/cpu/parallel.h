@@ -18,8 +18,12 @@ constexpr std::int64_t kWorthThreads = 32768;
 // Calls fn(i) for i in [0, count). OpenMP decides who does what; without OpenMP, in order. cost: of
 // one item, in elements of an element-by-element op. fn must not throw.
 template <class Fn>
-void parallel_for(std::int64_t count, [[maybe_unused]] std::int64_t cost, const Fn& fn) {
-#pragma omp parallel for schedule(static) if (count > 1 && count * cost > kWorthThreads)
+void parallel_for(std::int64_t count, std::int64_t cost, const Fn& fn) {
+  if (count <= 1 || count * cost <= kWorthThreads) {  // no team at all: making one of one costs too
+    for (std::int64_t i = 0; i < count; ++i) fn(i);
+    return;
+  }
+#pragma omp parallel for schedule(static)
   for (std::int64_t i = 0; i < count; ++i) fn(i);
 }
 

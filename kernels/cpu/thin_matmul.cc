@@ -1,7 +1,7 @@
 #include "kernels/cpu/thin_matmul.h"
 
 #include <algorithm>
-#include <type_traits>
+#include <cstddef>
 #include <vector>
 
 #include "kernels/cpu/parallel.h"
@@ -10,87 +10,146 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/thin_matmul.cc"
 #include "hwy/foreach_target.h"  // must come before highway.h
 
+#include "hwy/cache_control.h"
 #include "kernels/cpu/vector_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace frugal::cpu::HWY_NAMESPACE {
 
-// Dot products of kRows rows of a with one row of b, which is read once. Several sums for each hide
-// the latency of addition.
+// Two vectors of consecutive elements. Of bf16 the even ones and the odd ones: two bit operations
+// instead of two conversions of half vectors.
+struct Pair {
+  Vec first, second;
+};
+template <class T>
+HWY_INLINE Pair load_pair(const T* from) {
+  return {load(from, All()), load(from + hn::Lanes(F32()), All())};
+}
+HWY_INLINE Pair load_pair(const BFloat16* from) {
+  const F32 d;
+  const hn::RebindToUnsigned<F32> d32;
+  const auto bits = hn::LoadU(d32, reinterpret_cast<const std::uint32_t*>(from));
+  return {hn::BitCast(d, hn::ShiftLeft<16>(bits)),
+          hn::BitCast(d, hn::And(bits, hn::Set(d32, 0xffff0000)))};
+}
+
+// The processor's own reading ahead stops at each page and starts slowly.
+constexpr std::int64_t kReadAhead = 8192;  // bytes
+constexpr std::int64_t kCacheLine = 64;
+
+// Dot products of kRows rows of a with one row of b, which is read once. a: float32 pairs as
+// load_pair gives them, padded with zeros to whole pairs.
 template <int kRows, class T>
 HWY_INLINE void dot_rows(const float* a, const T* b, std::int64_t k, float* out) {
-  constexpr int kSums = kRows > 2 ? 2 : 4;  // in all at most 8 registers
+  constexpr int kPairs =
+      kRows > 2 ? 1 : 2;  // sums hide the latency of addition: at most 8 registers
   const F32 d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  Vec sums[kRows][kSums];
+  const std::int64_t pair = 2 * lanes, padded = (k + pair - 1) / pair * pair;
+  Pair sums[kRows][kPairs];
   for (auto& row : sums) {
-    for (Vec& sum : row) sum = hn::Zero(d);
+    for (Pair& sum : row) sum = {hn::Zero(d), hn::Zero(d)};
   }
-  std::int64_t i = 0;
-  for (; i + kSums * lanes <= k; i += kSums * lanes) {
-    for (int s = 0; s < kSums; ++s) {
-      const Vec y = load(b + i + s * lanes, All());
-      for (int r = 0; r < kRows; ++r) {
-        sums[r][s] = hn::MulAdd(y, load(a + r * k + i + s * lanes, All()), sums[r][s]);
-      }
-    }
-  }
-  for (; i < k; i += lanes) {
-    const First rest{static_cast<std::size_t>(std::min(lanes, k - i))};
-    const Vec y = load(b + i, rest);
+  const auto add = [&](const T* from, std::int64_t i, int p) {
+    const Pair y = load_pair(from);
     for (int r = 0; r < kRows; ++r) {
-      sums[r][0] = hn::MulAdd(y, load(a + r * k + i, rest), sums[r][0]);
+      const float* x = a + r * padded + i;
+      sums[r][p].first = hn::MulAdd(y.first, hn::LoadU(d, x), sums[r][p].first);
+      sums[r][p].second = hn::MulAdd(y.second, hn::LoadU(d, x + lanes), sums[r][p].second);
     }
+  };
+  constexpr auto kSize = static_cast<std::int64_t>(sizeof(T));
+  std::int64_t i = 0;
+  for (; i + kPairs * pair <= k; i += kPairs * pair) {
+    const std::byte* ahead = reinterpret_cast<const std::byte*>(b + i) + kReadAhead;
+    for (std::int64_t byte = 0; byte < kPairs * pair * kSize; byte += kCacheLine) {
+      hwy::Prefetch(ahead + byte);
+    }
+    for (int p = 0; p < kPairs; ++p) add(b + i + p * pair, i + p * pair, p);
+  }
+  for (; i + pair <= k; i += pair) add(b + i, i, 0);
+  if (i < k) {
+    HWY_ALIGN T rest[2 * hn::MaxLanes(d)] = {};
+    std::copy_n(b + i, k - i, rest);
+    add(rest, i, 0);
   }
   for (int r = 0; r < kRows; ++r) {
-    for (int s = kSums / 2; s > 0; s /= 2) {
-      for (int t = 0; t < s; ++t) sums[r][t] = hn::Add(sums[r][t], sums[r][t + s]);
+    Vec sum = hn::Add(sums[r][0].first, sums[r][0].second);
+    for (int p = 1; p < kPairs; ++p) {
+      sum = hn::Add(sum, hn::Add(sums[r][p].first, sums[r][p].second));
     }
-    out[r] = hn::GetLane(hn::SumOfLanes(d, sums[r][0]));
+    out[r] = hn::GetLane(hn::SumOfLanes(d, sum));
   }
+}
+
+constexpr std::int64_t kColumns = 16;  // an item of work
+
+// Columns [begin, end) of the result, at most kColumns, from their sums of products.
+template <int kRows, class T>
+void finish(const MatmulArgs& args, const float (&sums)[kRows][kColumns], std::int64_t begin,
+            std::int64_t end) {
+  const std::int64_t columns = args.out_MN.shape[1];
+  const T* bias = given(args.bias_N) ? args.bias_N.as<T>() + begin : nullptr;
+  visit_float(args.out_MN.dtype, [&]<class Out>() {
+    for (int r = 0; r < kRows; ++r) {
+      const float* from = sums[r];
+      Out* out = args.out_MN.as<Out>() + r * columns + begin;
+      const Out* addend = args.accumulate ? out : nullptr;
+      if (given(args.add_MN)) addend = args.add_MN.as<Out>() + r * columns + begin;
+      for_vectors(0, end - begin, [=](std::int64_t i, auto lanes) {
+        Vec value = load(from + i, lanes);
+        if (bias != nullptr) value = hn::Add(value, load(bias + i, lanes));
+        if (addend != nullptr) value = hn::Add(value, load(addend + i, lanes));
+        store(value, out + i, lanes);
+      });
+    }
+  });
 }
 
 template <int kRows, class T>
 void multiply_rows(const MatmulArgs& args, const float* a) {
   const std::int64_t columns = args.out_MN.shape[1], k = args.b.shape[1];
   const T* b = args.b.as<T>();
-  const bool add = given(args.add_MN);
   parallel_blocks(
-      columns, 16,
+      columns, kColumns,
       [=, &args](std::int64_t begin, std::int64_t end) {
+        float sums[kRows][kColumns];
         for (std::int64_t n = begin; n < end; ++n) {
-          float sums[kRows];
-          dot_rows<kRows>(a, b + n * k, k, sums);
-          const float bias = given(args.bias_N) ? static_cast<float>(args.bias_N.as<T>()[n]) : 0.0F;
-          visit_float(args.out_MN.dtype, [&]<class Out>() {
-            Out* out = args.out_MN.as<Out>() + n;
-            for (int r = 0; r < kRows; ++r) {
-              float value = sums[r] + bias;
-              if (args.accumulate) value += static_cast<float>(out[r * columns]);
-              if (add) value += static_cast<float>(args.add_MN.as<Out>()[r * columns + n]);
-              out[r * columns] = Out(value);
-            }
-          });
+          float dots[kRows];
+          dot_rows<kRows>(a, b + n * k, k, dots);
+          for (int r = 0; r < kRows; ++r) sums[r][n - begin] = dots[r];
         }
+        finish<kRows, T>(args, sums, begin, end);
       },
       k);
 }
 
+// Row by row, as dot_rows reads it.
+template <class T>
+void widen_rows(const ConstTensor& a, float* to) {
+  const F32 d;
+  const std::int64_t k = a.shape[1];
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  for (std::int64_t r = 0; r < a.shape[0]; ++r) {
+    const T* from = a.as<T>() + r * k;
+    for (std::int64_t i = 0; i < k; i += 2 * lanes, to += 2 * lanes) {
+      HWY_ALIGN T piece[2 * hn::MaxLanes(d)] = {};
+      std::copy_n(from + i, std::min(2 * lanes, k - i), piece);
+      const Pair pair = load_pair(piece);
+      hn::StoreU(pair.first, d, to);
+      hn::StoreU(pair.second, d, to + lanes);
+    }
+  }
+}
+
 void multiply_thin(const MatmulArgs& args) {
   thread_local std::vector<float> rows;
-  const float* a = rows.data();
+  const auto pair = static_cast<std::int64_t>(2 * hn::Lanes(F32()));
+  const auto count = args.a.shape[0] * ((args.a.shape[1] + pair - 1) / pair * pair);
+  if (std::ssize(rows) < count) rows.resize(static_cast<std::size_t>(count));
+  float* a = rows.data();
   visit_float(args.a.dtype, [&]<class T>() {
-    if constexpr (std::is_same_v<T, float>) {
-      a = args.a.as<float>();
-    } else {
-      const auto count = args.a.numel();
-      if (std::ssize(rows) < count) rows.resize(static_cast<std::size_t>(count));
-      float* to = rows.data();
-      const T* from = args.a.as<T>();
-      for_vectors(0, count,
-                  [=](std::int64_t i, auto lanes) { store(load(from + i, lanes), to + i, lanes); });
-      a = to;
-    }
+    widen_rows<T>(args.a, a);
     switch (args.out_MN.shape[0]) {
       case 1:
         return multiply_rows<1, T>(args, a);

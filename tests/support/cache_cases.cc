@@ -65,7 +65,8 @@ void add_cache_cases(std::vector<OpCase>& cases) {
   for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
     for (const CacheSize size :
          {CacheSize{1, 1, 1, 1, 1}, CacheSize{3, 7, 4, 2, 20}, CacheSize{5, 200, 6, 1, 64},
-          CacheSize{2, 131, 3, 3, 128}, CacheSize{0, 4, 2, 2, 8}, CacheSize{2, 70, 2, 1, 256}}) {
+          CacheSize{2, 131, 3, 3, 128}, CacheSize{0, 4, 2, 2, 8}, CacheSize{2, 70, 2, 1, 256},
+          CacheSize{1, 150, 7, 1, 36}}) {
       add_attention(cases, size, dtype);
     }
     for (const std::int64_t width : {1, 24, 129}) add_rows_store(cases, width, dtype);
