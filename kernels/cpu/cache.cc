@@ -1,11 +1,13 @@
-// Attention over cached keys: an item is a new token and a key/value head, whose query heads share
-// the keys while they are in the cache of the core. Running maximum and sum as in attention.cc.
+// Attention over cached keys in pieces: a new token, a key/value head and a span of keys, which the
+// head's queries share while they are in a register. Running maximum and sum as in attention.cc; so
+// a long context keeps all threads busy for a single token (as in Flash-Decoding, Dao et al. 2023).
 #include "kernels/ops/cache.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <vector>
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/ops/op_table.h"
@@ -116,26 +118,40 @@ void add_values(HeadSums<kHeads>& sums, const CachedRows<T>& rows, std::int64_t 
   });
 }
 
-// Query heads [head, head + kHeads) of one token over the cached keys that it sees.
+// A piece of the work: what a token sees through one key/value head, as far as kSpan keys of it go.
+// Pieces do not depend on what else is in the call, nor do the bits.
+struct Piece {
+  std::int64_t token, kv_head, begin, count;  // keys [begin, begin + count) of the cache
+  float* sums;  // written (=) for each query head of kv_head: the largest score, the sum of weights
+                // and that of weighted values [width]
+};
+constexpr std::int64_t kSpan = 128;
+
+// Query heads [head, head + kHeads), the first of which is `offset` behind the key/value head's
+// first.
 template <int kHeads, class T>
-void attend_heads(const AttentionCachedForwardArgs& args, std::int64_t token, std::int64_t head,
-                  std::int64_t kv_head) {
+void attend_heads(const AttentionCachedForwardArgs& args, const Piece& piece, std::int64_t offset) {
+  const F32 d;
   const std::int64_t heads = args.q_TNH.shape[1], width = args.q_TNH.shape[2];
-  const std::int64_t first = args.first_row_T.as<std::int32_t>()[token];
-  const std::int64_t end = args.last_row_T.as<std::int32_t>()[token] + std::int64_t{1};
-  HeadSums<kHeads> sums = {};
+  const std::int64_t kv_heads = args.k_RMH.shape[1], stride = kv_heads * width;
+  const std::int64_t first_head = piece.kv_head * (heads / kv_heads) + offset;
+  HeadSums<kHeads> sums;
   for (int g = 0; g < kHeads; ++g) {
     sums.largest[g] = -std::numeric_limits<float>::infinity();
-    const T* query = args.q_TNH.as<T>() + (token * heads + head + g) * width;
-    for (std::int64_t i = 0; i < width; ++i) sums.query[g][i] = static_cast<float>(query[i]);
+    sums.total[g] = 0.0F;
+    const T* query = args.q_TNH.as<T>() + (piece.token * heads + first_head + g) * width;
+    float *widened = sums.query[g], *out = sums.out[g];
+    for_vectors(0, width, [=](std::int64_t i, auto lanes) {
+      hn::Store(load(query + i, lanes), d, widened + i);
+      hn::Store(hn::Zero(d), d, out + i);
+    });
   }
-  const std::int64_t stride = args.k_RMH.shape[1] * width;
   HWY_ALIGN float scores[kHeads][kKeys];
-  for (std::int64_t begin = first; begin < end; begin += kKeys) {
-    const std::int64_t count = std::min(kKeys, end - begin);
-    const std::int64_t offset = begin * stride + kv_head * width;
-    const CachedRows<T> rows{.keys = args.k_RMH.as<T>() + offset,
-                             .values = args.v_RMH.as<T>() + offset,
+  for (std::int64_t begin = 0; begin < piece.count; begin += kKeys) {
+    const std::int64_t count = std::min(kKeys, piece.count - begin);
+    const std::int64_t at = (piece.begin + begin) * stride + piece.kv_head * width;
+    const CachedRows<T> rows{.keys = args.k_RMH.as<T>() + at,
+                             .values = args.v_RMH.as<T>() + at,
                              .stride = stride,
                              .width = width};
     score_keys(sums, rows, count, args.scale, scores);
@@ -143,36 +159,96 @@ void attend_heads(const AttentionCachedForwardArgs& args, std::int64_t token, st
     add_values(sums, rows, count, scores);
   }
   for (int g = 0; g < kHeads; ++g) {
-    const float factor = end > first ? 1.0F / sums.total[g] : 0.0F;
-    const float* from = sums.out[g];
-    T* to = args.out_TNH.as<T>() + (token * heads + head + g) * width;
-    for_vectors(0, width, [=](std::int64_t i, auto lanes) {
-      store(hn::Mul(load(from + i, lanes), hn::Set(F32(), factor)), to + i, lanes);
-    });
+    float* to = piece.sums + (offset + g) * (width + 2);
+    to[0] = sums.largest[g];
+    to[1] = sums.total[g];
+    std::copy_n(sums.out[g], width, to + 2);
   }
 }
 
 template <class T>
-void attend_item(const AttentionCachedForwardArgs& args, std::int64_t token, std::int64_t kv_head) {
+void attend_piece(const AttentionCachedForwardArgs& args, const Piece& piece) {
   const std::int64_t group = args.q_TNH.shape[1] / args.k_RMH.shape[1];
-  const std::int64_t end = (kv_head + 1) * group;
-  std::int64_t head = kv_head * group;
-  for (; head + kMostHeads <= end; head += kMostHeads) {
-    attend_heads<kMostHeads, T>(args, token, head, kv_head);
+  std::int64_t head = 0;
+  for (; head + kMostHeads <= group; head += kMostHeads) {
+    attend_heads<kMostHeads, T>(args, piece, head);
   }
-  if (end - head == 3) attend_heads<3, T>(args, token, head, kv_head);
-  if (end - head == 2) attend_heads<2, T>(args, token, head, kv_head);
-  if (end - head == 1) attend_heads<1, T>(args, token, head, kv_head);
+  if (group - head == 3) attend_heads<3, T>(args, piece, head);
+  if (group - head == 2) attend_heads<2, T>(args, piece, head);
+  if (group - head == 1) attend_heads<1, T>(args, piece, head);
+}
+
+// out (=) what `spans` pieces found for one query head. sums: of the first, `stride` before the
+// next; changed.
+template <class T>
+void merge(float* sums, std::int64_t spans, std::int64_t stride, std::int64_t width, T* out) {
+  float largest = -std::numeric_limits<float>::infinity(), total = 0.0F;
+  for (std::int64_t s = 0; s < spans; ++s) largest = std::max(largest, sums[s * stride]);
+  for (std::int64_t s = 0; s < spans; ++s) {
+    float& share = sums[s * stride];
+    share = std::exp(share - largest);
+    total += share * sums[s * stride + 1];
+  }
+  const float factor = spans > 0 ? 1.0F / total : 0.0F;
+  for_vectors(0, width, [=](std::int64_t i, auto lanes) {
+    Vec sum = hn::Zero(F32());
+    for (std::int64_t s = 0; s < spans; ++s) {
+      const float* own = sums + s * stride;
+      sum = hn::MulAdd(hn::Set(F32(), own[0]), load(own + 2 + i, lanes), sum);
+    }
+    store(hn::Mul(sum, hn::Set(F32(), factor)), out + i, lanes);
+  });
+}
+
+// The pieces of tokens from `token` on, at most so many that their sums of `size` numbers each stay
+// in the cache, but of one token at least; token becomes the one after them. first (=): of each of
+// these tokens, the number of its first piece, and the number of all pieces.
+void cut(const AttentionCachedForwardArgs& args, std::int64_t size, std::int64_t& token,
+         std::vector<Piece>& pieces, std::vector<std::int64_t>& first) {
+  const std::int64_t most = (std::int64_t{1} << 18) / size;
+  pieces.clear();
+  first.assign(1, 0);
+  for (; token < args.q_TNH.shape[0] && (pieces.empty() || std::ssize(pieces) < most); ++token) {
+    const std::int64_t end = args.last_row_T.as<std::int32_t>()[token] + std::int64_t{1};
+    for (std::int64_t kv_head = 0; kv_head < args.k_RMH.shape[1]; ++kv_head) {
+      std::int64_t begin = args.first_row_T.as<std::int32_t>()[token];
+      for (; begin < end; begin += kSpan) {
+        pieces.push_back({token, kv_head, begin, std::min(kSpan, end - begin), nullptr});
+      }
+    }
+    first.push_back(std::ssize(pieces));
+  }
+}
+
+template <class T>
+void attend_tokens(const AttentionCachedForwardArgs& args) {
+  const std::int64_t heads = args.q_TNH.shape[1], width = args.q_TNH.shape[2];
+  const std::int64_t kv_heads = args.k_RMH.shape[1], group = heads / kv_heads;
+  const std::int64_t stride = group * (width + 2);
+  thread_local std::vector<float> sums;
+  thread_local std::vector<Piece> pieces;
+  thread_local std::vector<std::int64_t> first;
+  for (std::int64_t token = 0; token < args.q_TNH.shape[0];) {
+    const std::int64_t begin = token;
+    cut(args, stride, token, pieces, first);
+    sums.resize(std::max(sums.size(), pieces.size() * static_cast<std::size_t>(stride)));
+    float* room = sums.data();
+    for (Piece& piece : pieces) piece.sums = room + (&piece - pieces.data()) * stride;
+    const Piece* piece = pieces.data();
+    parallel_for(std::ssize(pieces), kSpan * width * group,
+                 [=, &args](std::int64_t i) { attend_piece<T>(args, piece[i]); });
+    const std::int64_t* starts = first.data();
+    parallel_for((token - begin) * heads, width, [=, &args](std::int64_t i) {
+      const std::int64_t t = i / heads, head = i % heads;
+      const std::int64_t spans = (starts[t + 1] - starts[t]) / kv_heads;
+      float* own = room + (starts[t] + head / group * spans) * stride + head % group * (width + 2);
+      merge(own, spans, stride, width, args.out_TNH.as<T>() + (begin * heads + i) * width);
+    });
+  }
 }
 
 void attend(const AttentionCachedForwardArgs& args) {
-  const std::int64_t kv_heads = args.k_RMH.shape[1];
-  visit_float(args.q_TNH.dtype, [&]<class T>() {
-    const std::int64_t cost = args.k_RMH.shape[0] * args.q_TNH.shape[2];
-    parallel_for(args.q_TNH.shape[0] * kv_heads, cost, [&](std::int64_t item) {
-      attend_item<T>(args, item / kv_heads, item % kv_heads);
-    });
-  });
+  visit_float(args.q_TNH.dtype, [&]<class T>() { attend_tokens<T>(args); });
 }
 
 }  // namespace frugal::cpu::HWY_NAMESPACE

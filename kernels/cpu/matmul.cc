@@ -204,7 +204,7 @@ void multiply(const MatmulArgs& args) {
                   .out = args.out_MN.dtype};
   if (problem.m == 0 || problem.n == 0) return;
   if (problem.k == 0) return without_products(args);
-  if (is_thin(args)) return thin_matmul(args);
+  if (is_thin(args)) return thin_matmul({&args, 1});
   if (needs_packing(problem)) return packed_matmul(args);
   if (given(args.add_MN)) {
     copy_addend(args);
@@ -230,6 +230,18 @@ void matmul(Stream& stream, const MatmulArgs& args) {
   if (given(args.dgelu_input_MN)) {
     gelu_backward_input(stream, args.out_MN, args.out_MN, args.dgelu_input_MN);
   }
+}
+
+void matmul_group(Stream& stream, std::span<const MatmulArgs> products) {
+  const auto joins = [](const MatmulArgs& args) {
+    return is_thin(args) && !given(args.gelu_input_MN) && !given(args.dgelu_input_MN);
+  };
+  if (std::ranges::all_of(products, joins)) {
+    return stream.run_host([group = std::vector<MatmulArgs>(products.begin(), products.end())] {
+      thin_matmul(group);
+    });
+  }
+  for (const MatmulArgs& args : products) matmul(stream, args);
 }
 
 }  // namespace frugal::cpu

@@ -4,13 +4,13 @@
 #include <cstddef>
 #include <vector>
 
+#include "hwy/aligned_allocator.h"
 #include "kernels/cpu/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/thin_matmul.cc"
 #include "hwy/foreach_target.h"  // must come before highway.h
 
-#include "hwy/cache_control.h"
 #include "kernels/cpu/vector_inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -33,8 +33,9 @@ HWY_INLINE Pair load_pair(const BFloat16* from) {
           hn::BitCast(d, hn::And(bits, hn::Set(d32, 0xffff0000)))};
 }
 
-// The processor's own reading ahead stops at each page and starts slowly.
-constexpr std::int64_t kReadAhead = 8192;  // bytes
+// The processor's own reading ahead stops at each page and starts slowly. What is read once need
+// not push anything else out of the caches.
+constexpr std::int64_t kReadAhead = 4096;  // bytes
 constexpr std::int64_t kCacheLine = 64;
 
 // Dot products of kRows rows of a with one row of b, which is read once. a: float32 pairs as
@@ -63,7 +64,7 @@ HWY_INLINE void dot_rows(const float* a, const T* b, std::int64_t k, float* out)
   for (; i + kPairs * pair <= k; i += kPairs * pair) {
     const std::byte* ahead = reinterpret_cast<const std::byte*>(b + i) + kReadAhead;
     for (std::int64_t byte = 0; byte < kPairs * pair * kSize; byte += kCacheLine) {
-      hwy::Prefetch(ahead + byte);
+      __builtin_prefetch(ahead + byte, 0, 0);
     }
     for (int p = 0; p < kPairs; ++p) add(b + i + p * pair, i + p * pair, p);
   }
@@ -106,22 +107,19 @@ void finish(const MatmulArgs& args, const float (&sums)[kRows][kColumns], std::i
   });
 }
 
+// Columns [begin, end) of the result, at most kColumns. a: as widen_rows wrote it.
 template <int kRows, class T>
-void multiply_rows(const MatmulArgs& args, const float* a) {
-  const std::int64_t columns = args.out_MN.shape[1], k = args.b.shape[1];
+void multiply_columns(const MatmulArgs& args, const float* a, std::int64_t begin,
+                      std::int64_t end) {
+  const std::int64_t k = args.b.shape[1];
   const T* b = args.b.as<T>();
-  parallel_blocks(
-      columns, kColumns,
-      [=, &args](std::int64_t begin, std::int64_t end) {
-        float sums[kRows][kColumns];
-        for (std::int64_t n = begin; n < end; ++n) {
-          float dots[kRows];
-          dot_rows<kRows>(a, b + n * k, k, dots);
-          for (int r = 0; r < kRows; ++r) sums[r][n - begin] = dots[r];
-        }
-        finish<kRows, T>(args, sums, begin, end);
-      },
-      k);
+  float sums[kRows][kColumns];
+  for (std::int64_t n = begin; n < end; ++n) {
+    float dots[kRows];
+    dot_rows<kRows>(a, b + n * k, k, dots);
+    for (int r = 0; r < kRows; ++r) sums[r][n - begin] = dots[r];
+  }
+  finish<kRows, T>(args, sums, begin, end);
 }
 
 // Row by row, as dot_rows reads it.
@@ -142,24 +140,66 @@ void widen_rows(const ConstTensor& a, float* to) {
   }
 }
 
-void multiply_thin(const MatmulArgs& args) {
-  thread_local std::vector<float> rows;
+template <class T>
+void multiply_item(const MatmulArgs& args, const float* a, std::int64_t item) {
+  const std::int64_t begin = item * kColumns;
+  const std::int64_t end = std::min(begin + kColumns, args.out_MN.shape[1]);
+  switch (args.out_MN.shape[0]) {
+    case 1:
+      return multiply_columns<1, T>(args, a, begin, end);
+    case 2:
+      return multiply_columns<2, T>(args, a, begin, end);
+    case 3:
+      return multiply_columns<3, T>(args, a, begin, end);
+    default:
+      return multiply_columns<4, T>(args, a, begin, end);
+  }
+}
+
+std::int64_t items_of(const MatmulArgs& args) {
+  return (args.out_MN.shape[1] + kColumns - 1) / kColumns;
+}
+
+bool same_rows(const ConstTensor& a, const ConstTensor& b) {
+  return a.data == b.data && a.shape == b.shape && a.dtype == b.dtype;
+}
+
+// Room for at least `count` numbers, the thread's own, that begins on a cache line: dot_rows reads
+// it all the time.
+float* room_for(std::size_t count) {
+  thread_local hwy::AlignedFreeUniquePtr<float[]> room;
+  thread_local std::size_t capacity = 0;
+  if (capacity < count) {
+    room = hwy::AllocateAligned<float>(count);
+    capacity = count;
+  }
+  return room.get();
+}
+
+void multiply_thin(std::span<const MatmulArgs> products) {
   const auto pair = static_cast<std::int64_t>(2 * hn::Lanes(F32()));
-  const auto count = args.a.shape[0] * ((args.a.shape[1] + pair - 1) / pair * pair);
-  if (std::ssize(rows) < count) rows.resize(static_cast<std::size_t>(count));
-  float* a = rows.data();
-  visit_float(args.a.dtype, [&]<class T>() {
-    widen_rows<T>(args.a, a);
-    switch (args.out_MN.shape[0]) {
-      case 1:
-        return multiply_rows<1, T>(args, a);
-      case 2:
-        return multiply_rows<2, T>(args, a);
-      case 3:
-        return multiply_rows<3, T>(args, a);
-      default:
-        return multiply_rows<4, T>(args, a);
+  std::vector<std::int64_t> begins;  // of each product's widened rows
+  std::int64_t count = 0, items = 0, cost = 0;
+  for (const MatmulArgs& args : products) {
+    begins.push_back(count);
+    count += args.a.shape[0] * ((args.a.shape[1] + pair - 1) / pair * pair);
+    items += items_of(args);
+    cost = std::max(cost, kColumns * args.a.shape[1]);
+  }
+  float* rows = room_for(static_cast<std::size_t>(count));
+  for (std::size_t p = 0; p < products.size(); ++p) {
+    if (p > 0 && same_rows(products[p].a, products[p - 1].a)) {
+      begins[p] = begins[p - 1];
+      continue;
     }
+    visit_float(products[p].a.dtype,
+                [&]<class T>() { widen_rows<T>(products[p].a, rows + begins[p]); });
+  }
+  parallel_for(items, cost, [=, &begins](std::int64_t item) {
+    std::size_t p = 0;
+    for (; item >= items_of(products[p]); ++p) item -= items_of(products[p]);
+    visit_float(products[p].a.dtype,
+                [&]<class T>() { multiply_item<T>(products[p], rows + begins[p], item); });
   });
 }
 
@@ -173,11 +213,12 @@ HWY_EXPORT(multiply_thin);
 
 bool is_thin(const MatmulArgs& args) {
   constexpr std::int64_t kMostRows = 4;
-  return args.out_MN.shape[0] <= kMostRows && args.transpose_b && !args.transpose_a;
+  return args.out_MN.shape[0] <= kMostRows && args.transpose_b && !args.transpose_a &&
+         args.out_MN.numel() > 0 && args.a.numel() > 0;
 }
 
-void thin_matmul(const MatmulArgs& args) {
-  HWY_DYNAMIC_DISPATCH(multiply_thin)(args);
+void thin_matmul(std::span<const MatmulArgs> products) {
+  HWY_DYNAMIC_DISPATCH(multiply_thin)(products);
 }
 
 }  // namespace frugal::cpu

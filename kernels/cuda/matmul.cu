@@ -149,4 +149,8 @@ void matmul(Stream& stream, const MatmulArgs& args) {
                         [](const MatmulArgs& a) { return text_of(product_of(a)); });
 }
 
+void matmul_group(Stream& stream, std::span<const MatmulArgs> products) {
+  for (const MatmulArgs& args : products) matmul(stream, args);
+}
+
 }  // namespace frugal::cu

@@ -3,8 +3,9 @@
 #include "kernels/ops/product.h"
 
 namespace frugal::ops {
+namespace {
 
-void matmul(Stream& stream, const MatmulArgs& args) {
+void check_product(Stream& stream, const MatmulArgs& args) {
   const ArgumentCheck check(stream, "matmul");
   check.rank("out_MN", args.out_MN, 2);
   check.rank("a", args.a, 2);
@@ -31,7 +32,18 @@ void matmul(Stream& stream, const MatmulArgs& args) {
   check.require(ends < 2,
                 "accumulate, add_MN, gelu_input_MN and dgelu_input_MN exclude one another");
   if (stream.planning()) collect(args);
+}
+
+}  // namespace
+
+void matmul(Stream& stream, const MatmulArgs& args) {
+  check_product(stream, args);
   op_table(stream).matmul(stream, args);
+}
+
+void matmul_group(Stream& stream, std::span<const MatmulArgs> products) {
+  for (const MatmulArgs& args : products) check_product(stream, args);
+  op_table(stream).matmul_group(stream, products);
 }
 
 }  // namespace frugal::ops

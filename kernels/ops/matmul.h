@@ -1,6 +1,8 @@
 // Legend: M, N, K sizes of one matrix product.
 #pragma once
 
+#include <span>
+
 #include "kernels/core/stream.h"
 #include "kernels/core/tensor.h"
 
@@ -33,6 +35,10 @@ namespace ops {
 // Any size may be 0; K = 0 is a product of zeros. Deterministic: yes, the same bits for any number
 // of threads.
 void matmul(Stream& stream, const MatmulArgs& args);
+
+// matmul of each, with its bits, in any order or at once: a few short products together take less
+// time than one after the other. REQUIRES: none writes what another reads or writes.
+void matmul_group(Stream& stream, std::span<const MatmulArgs> products);
 
 }  // namespace ops
 }  // namespace frugal

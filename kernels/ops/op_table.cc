@@ -12,6 +12,10 @@ void plan_matmul(Stream& stream, const MatmulArgs&) {
   stream.plan_memory(kProductScratchBytes);
 }
 
+void plan_matmul_group(Stream& stream, std::span<const MatmulArgs> products) {
+  for (const MatmulArgs& args : products) plan_matmul(stream, args);
+}
+
 // The library takes no documents, and 16-bit types only.
 template <class Args>
 void plan_attention(Stream& stream, const Args& args) {
@@ -27,6 +31,7 @@ constexpr OpTable planning_table = [] {
 #undef OP
   };
   table.matmul = &plan_matmul;
+  table.matmul_group = &plan_matmul_group;
   table.attention_forward = &plan_attention<AttentionForwardArgs>;
   table.attention_backward_input = &plan_attention<AttentionBackwardArgs>;
   return table;

@@ -29,4 +29,8 @@ void matmul(Stream& stream, const MatmulArgs& args) {
   });
 }
 
+void matmul_group(Stream& stream, std::span<const MatmulArgs> products) {
+  for (const MatmulArgs& args : products) matmul(stream, args);
+}
+
 }  // namespace frugal::ref

@@ -97,6 +97,10 @@ TEST_F(ArgumentChecks, ProductsEndInOneWay) {
   };
   ops::matmul(*plan_, fits);
   refuse("add_MN", [&](MatmulArgs& args) { args.add_MN = x_; });
+  MatmulArgs wide = fits;
+  wide.out_MN = wide_;
+  const MatmulArgs group[] = {fits, wide};
+  expect_refused("matmul", "b is bf16", [&] { ops::matmul_group(*plan_, group); });
   refuse("gelu_input_MN", [&](MatmulArgs& args) { args.gelu_input_MN = wide_; });
   refuse("dgelu_input_MN", [&](MatmulArgs& args) { args.dgelu_input_MN = t_; });
   refuse("exclude one another",

@@ -83,6 +83,26 @@ TEST(CpuOps, MatmulSameBitsForAnyThreadCountAtTrainingShapes) {
   set_compute_threads(before);
 }
 
+TEST(CpuOps, ProductsOfAGroupHaveTheBitsOfEachAlone) {
+  const auto stream = make_stream({}, "test");
+  for (const std::int64_t m : {1, 3, 4, 20}) {
+    const Owned a = random_tensor({m, 576}, DType::kBF16, 1);
+    std::vector<Owned> weights, alone, together;
+    std::vector<MatmulArgs> products;
+    for (const std::int64_t n : {576, 192, 191}) {
+      weights.push_back(random_tensor({n, 576}, DType::kBF16, static_cast<std::uint64_t>(n)));
+      alone.push_back(zeros({m, n}, DType::kBF16));
+      together.push_back(zeros({m, n}, DType::kBF16));
+      MatmulArgs args{.out_MN = alone.back(), .a = a, .b = weights.back(), .transpose_b = true};
+      ops::matmul(*stream, args);
+      args.out_MN = together.back();
+      products.push_back(args);
+    }
+    ops::matmul_group(*stream, products);
+    for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(alone[i].bits(), together[i].bits()) << m;
+  }
+}
+
 // What a product ends in has the bits of the ops that it stands for: GELU always, an addend in
 // float32, where rounding before the addition changes nothing.
 TEST(CpuOps, MatmulEndsLikeTheOpsThatItStandsFor) {

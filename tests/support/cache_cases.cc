@@ -66,7 +66,7 @@ void add_cache_cases(std::vector<OpCase>& cases) {
     for (const CacheSize size :
          {CacheSize{1, 1, 1, 1, 1}, CacheSize{3, 7, 4, 2, 20}, CacheSize{5, 200, 6, 1, 64},
           CacheSize{2, 131, 3, 3, 128}, CacheSize{0, 4, 2, 2, 8}, CacheSize{2, 70, 2, 1, 256},
-          CacheSize{1, 150, 7, 1, 36}}) {
+          CacheSize{1, 300, 7, 1, 36}, CacheSize{600, 4, 2, 1, 256}}) {
       add_attention(cases, size, dtype);
     }
     for (const std::int64_t width : {1, 24, 129}) add_rows_store(cases, width, dtype);

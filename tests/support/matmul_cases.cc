@@ -77,19 +77,49 @@ void add_products(std::vector<OpCase>& cases, const Product& size, DType in, DTy
   }
 }
 
+// Products of one input: of different widths, one of them empty, with and without a bias and an
+// addend.
+void add_group(std::vector<OpCase>& cases, std::int64_t m, DType dtype) {
+  constexpr std::int64_t kInner = 70;
+  cases.push_back(
+      {concat("matmul_group ", m, " ", name_of(dtype)),
+       [=](const OpTable& table, Stream& stream) {
+         const Owned a = random_tensor({m, kInner}, dtype, 1), bias = random_tensor({40}, dtype, 2),
+                     addend = random_tensor({m, 17}, dtype, 3);
+         std::vector<Owned> weights, outs;
+         std::vector<MatmulArgs> products;
+         for (const std::int64_t n : {17, 40, 0, 5}) {
+           weights.push_back(random_tensor({n, kInner}, dtype, 4));
+           outs.push_back(Owned({m, n}, dtype));
+           products.push_back({.out_MN = outs.back(),
+                               .a = a,
+                               .b = weights.back(),
+                               .transpose_b = true,
+                               .bias_N = n == 40 ? ConstTensor(bias) : ConstTensor(),
+                               .add_MN = n == 17 ? ConstTensor(addend) : ConstTensor()});
+         }
+         table.matmul_group(stream, products);
+         return outs;
+       },
+       tolerance(dtype, kInner + 2, 8.0)});
+}
+
 }  // namespace
 
 void add_matmul_cases(std::vector<OpCase>& cases) {
   for (const Product& size :
        {Product{1, 1, 1}, Product{3, 5, 7}, Product{33, 17, 65}, Product{0, 4, 3}, Product{4, 3, 0},
-        Product{64, 96, 128}, Product{257, 193, 200}, Product{3, 3072, 9},
-        Product{130, 16384, 8}}) {
+        Product{64, 96, 128}, Product{257, 193, 200}, Product{3, 3072, 9}, Product{130, 16384, 8},
+        Product{1, 40, 333}, Product{2, 17, 200}, Product{4, 33, 130}}) {
     for (const DType in : kDtypes) {
       for (const DType out : kDtypes) {
         if (in != out && in != DType::kF32 && out != DType::kF32) continue;
         add_products(cases, size, in, out);
       }
     }
+  }
+  for (const DType dtype : kDtypes) {
+    for (const std::int64_t m : {1, 4, 9}) add_group(cases, m, dtype);
   }
 }
 

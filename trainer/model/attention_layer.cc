@@ -221,9 +221,11 @@ void AttentionLayer::forward(LayerContext& ctx, ConstTensor x, Tensor y, const S
     const Tensor local = stashed_or_scratch(ctx, stash, normed_, outer(), dims_.dtype);
     norm_.forward(ctx, local, x, norm_.statistics(stash));
     const ConstTensor normed = gather_tokens(ctx, local);
-    q_proj_.forward(ctx, flat_out(stash[q_projected_]), normed);
-    k_proj_.forward(ctx, flat_out(stash[k_projected_]), normed);
-    v_proj_.forward(ctx, flat_out(stash[v_]), normed);
+    Linear::forward_group(ctx,
+                          {{q_proj_, flat_out(stash[q_projected_])},
+                           {k_proj_, flat_out(stash[k_projected_])},
+                           {v_proj_, flat_out(stash[v_])}},
+                          normed);
   }
   if (dims_.qk_norm) normalize(ctx, stash);
   if (!dims_.learned_positions) {

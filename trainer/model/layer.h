@@ -84,10 +84,14 @@ struct LayerContext {
   bool training = true;  // false: forward only; the head computes the loss in forward
   bool tf32 = false;     // MatmulArgs::tf32 of every product
 
-  // ops::matmul on compute.
+  // ops::matmul and ops::matmul_group on compute.
   void multiply(MatmulArgs args) const {
     args.tf32 = tf32;
     ops::matmul(compute, args);
+  }
+  void multiply_group(std::span<MatmulArgs> products) const {
+    for (MatmulArgs& args : products) args.tf32 = tf32;
+    ops::matmul_group(compute, products);
   }
 };
 

@@ -39,26 +39,32 @@ ConstTensor Linear::bias(const LayerContext& ctx) const {
   return bias_ >= 0 ? ConstTensor(rows_.of(ctx.params.weight(bias_))) : ConstTensor();
 }
 
-void Linear::forward(LayerContext& ctx, Tensor y_To, ConstTensor x_TI) const {
-  ctx.multiply({.out_MN = y_To,
-                .a = x_TI,
-                .b = rows_.of(ctx.params.weight(weight_)),
-                .transpose_b = true,
-                .bias_N = bias(ctx)});
-  if (adapter_.declared()) adapter_.forward(ctx, y_To, x_TI, rows_);
+MatmulArgs Linear::product(const LayerContext& ctx, Tensor y_To, ConstTensor x_TI) const {
+  return {.out_MN = y_To,
+          .a = x_TI,
+          .b = rows_.of(ctx.params.weight(weight_)),
+          .transpose_b = true,
+          .bias_N = bias(ctx)};
+}
+
+void Linear::forward_group(LayerContext& ctx, std::initializer_list<Output> outputs,
+                           ConstTensor x_TI) {
+  std::vector<MatmulArgs> products;
+  for (const Output& out : outputs) products.push_back(out.map.product(ctx, out.y_To, x_TI));
+  ctx.multiply_group(products);
+  for (const Output& out : outputs) {
+    if (out.map.adapter_.declared()) out.map.adapter_.forward(ctx, out.y_To, x_TI, out.map.rows_);
+  }
 }
 
 void Linear::forward_gelu(LayerContext& ctx, Tensor y_To, Tensor input_To, ConstTensor x_TI) const {
   if (adapter_.declared()) {
-    forward(ctx, input_To, x_TI);
+    forward_group(ctx, {{*this, input_To}}, x_TI);
     return ops::gelu_forward(ctx.compute, y_To, input_To);
   }
-  ctx.multiply({.out_MN = y_To,
-                .a = x_TI,
-                .b = rows_.of(ctx.params.weight(weight_)),
-                .transpose_b = true,
-                .bias_N = bias(ctx),
-                .gelu_input_MN = input_To});
+  MatmulArgs args = product(ctx, y_To, x_TI);
+  args.gelu_input_MN = input_To;
+  ctx.multiply(args);
 }
 
 void Linear::forward_row(LayerContext& ctx, Tensor y_LO, ConstTensor x_Ti,

@@ -4,6 +4,7 @@
 // out; i, o this rank's parts.
 #pragma once
 
+#include <initializer_list>
 #include <string>
 
 #include "trainer/model/dimensions.h"
@@ -36,8 +37,13 @@ class Linear {
   // Whether backward_weight does anything and so reads what it is given.
   bool trained() const { return !frozen_ || adapter_.declared(); }
 
-  // kColumn, kShared: y_To (=) x W^T + b.
-  void forward(LayerContext& ctx, Tensor y_To, ConstTensor x_TI) const;
+  struct Output {
+    const Linear& map;
+    Tensor y_To;
+  };
+  // kColumn, kShared, maps of one input: each y_To (=) x W^T + b.
+  static void forward_group(LayerContext& ctx, std::initializer_list<Output> outputs,
+                            ConstTensor x_TI);
   // kColumn: input_To (=) x W^T + b, y_To (=) gelu(input_To).
   void forward_gelu(LayerContext& ctx, Tensor y_To, Tensor input_To, ConstTensor x_TI) const;
   // kRow: y_LO (=) residual_LO + sum over the tensor group of x W^T + b. y and residual share no
@@ -54,6 +60,7 @@ class Linear {
 
  private:
   ConstTensor bias(const LayerContext& ctx) const;  // not given where there is none
+  MatmulArgs product(const LayerContext& ctx, Tensor y_To, ConstTensor x_TI) const;
 
   ParamId weight_ = -1, bias_ = -1;
   WeightRows rows_;  // kShared: not all

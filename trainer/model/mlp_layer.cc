@@ -62,8 +62,7 @@ void MlpLayer::forward(LayerContext& ctx, ConstTensor x, Tensor y, const Stash& 
     norm_.forward(ctx, local, x, norm_.statistics(stash));
     const ConstTensor normed = gather_tokens(ctx, local);
     if (gated()) {
-      gate_proj_.forward(ctx, stash[gate_], normed);
-      up_proj_.forward(ctx, stash[up_], normed);
+      Linear::forward_group(ctx, {{gate_proj_, stash[gate_]}, {up_proj_, stash[up_]}}, normed);
       ops::swiglu_forward(ctx.compute, activated, stash[gate_], stash[up_]);
     } else {
       up_proj_.forward_gelu(ctx, activated, stash[up_], normed);
