@@ -23,7 +23,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace frugal::cpu::HWY_NAMESPACE {
 
-constexpr std::int64_t kKeys = 64;       // of a block: they stay in the first cache
+constexpr std::int64_t kKeys = 64;  // of a block: their values are fetched while they are scored
 constexpr std::int64_t kKeysAhead = 16;  // between the key that is read and the one that is fetched
 constexpr int kMostHeads = 4;            // that share a key or a value while it is in a register
 
@@ -118,17 +118,22 @@ void add_values(HeadSums<kHeads>& sums, const CachedRows<T>& rows, std::int64_t 
   });
 }
 
-// A piece of the work: what a token sees through one key/value head, as far as kSpan keys of it go.
-// Pieces do not depend on what else is in the call, nor do the bits.
+// A piece of the work: a span of the keys that a token sees, of one key/value head. Spans depend on
+// nothing else in the call, and so the bits do not either.
 struct Piece {
   std::int64_t token, kv_head, begin, count;  // keys [begin, begin + count) of the cache
   float* sums;  // written (=) for each query head of kv_head: the largest score, the sum of weights
                 // and that of weighted values [width]
 };
-constexpr std::int64_t kSpan = 128;
 
-// Query heads [head, head + kHeads), the first of which is `offset` behind the key/value head's
-// first.
+// Long enough to be worth a piece, and few: their sums must not grow with the context.
+std::int64_t span_of(std::int64_t keys) {
+  constexpr std::int64_t kShortest = 2 * kKeys, kMostSpans = 64;
+  const std::int64_t even = (keys + kMostSpans - 1) / kMostSpans;
+  return std::max(kShortest, (even + kKeys - 1) / kKeys * kKeys);
+}
+
+// kHeads query heads, from the one `offset` behind the first that reads the key/value head.
 template <int kHeads, class T>
 void attend_heads(const AttentionCachedForwardArgs& args, const Piece& piece, std::int64_t offset) {
   const F32 d;
@@ -137,7 +142,7 @@ void attend_heads(const AttentionCachedForwardArgs& args, const Piece& piece, st
   const std::int64_t first_head = piece.kv_head * (heads / kv_heads) + offset;
   HeadSums<kHeads> sums;
   for (int g = 0; g < kHeads; ++g) {
-    sums.largest[g] = -std::numeric_limits<float>::infinity();
+    sums.largest[g] = std::numeric_limits<float>::lowest();
     sums.total[g] = 0.0F;
     const T* query = args.q_TNH.as<T>() + (piece.token * heads + first_head + g) * width;
     float *widened = sums.query[g], *out = sums.out[g];
@@ -182,7 +187,7 @@ void attend_piece(const AttentionCachedForwardArgs& args, const Piece& piece) {
 // next; changed.
 template <class T>
 void merge(float* sums, std::int64_t spans, std::int64_t stride, std::int64_t width, T* out) {
-  float largest = -std::numeric_limits<float>::infinity(), total = 0.0F;
+  float largest = std::numeric_limits<float>::lowest(), total = 0.0F;
   for (std::int64_t s = 0; s < spans; ++s) largest = std::max(largest, sums[s * stride]);
   for (std::int64_t s = 0; s < spans; ++s) {
     float& share = sums[s * stride];
@@ -200,20 +205,21 @@ void merge(float* sums, std::int64_t spans, std::int64_t stride, std::int64_t wi
   });
 }
 
-// The pieces of tokens from `token` on, at most so many that their sums of `size` numbers each stay
-// in the cache, but of one token at least; token becomes the one after them. first (=): of each of
-// these tokens, the number of its first piece, and the number of all pieces.
+// The pieces of tokens from `token` on, until their sums of `size` numbers each fill the cache;
+// token becomes the one after them. first (=): of each of these tokens, the number of its first
+// piece, and the number of all pieces.
 void cut(const AttentionCachedForwardArgs& args, std::int64_t size, std::int64_t& token,
          std::vector<Piece>& pieces, std::vector<std::int64_t>& first) {
-  const std::int64_t most = (std::int64_t{1} << 18) / size;
+  const std::int64_t enough = (std::int64_t{1} << 18) / size;
   pieces.clear();
   first.assign(1, 0);
-  for (; token < args.q_TNH.shape[0] && (pieces.empty() || std::ssize(pieces) < most); ++token) {
+  for (; token < args.q_TNH.shape[0] && std::ssize(pieces) <= enough; ++token) {
+    const std::int64_t begin = args.first_row_T.as<std::int32_t>()[token];
     const std::int64_t end = args.last_row_T.as<std::int32_t>()[token] + std::int64_t{1};
+    const std::int64_t span = span_of(end - begin);
     for (std::int64_t kv_head = 0; kv_head < args.k_RMH.shape[1]; ++kv_head) {
-      std::int64_t begin = args.first_row_T.as<std::int32_t>()[token];
-      for (; begin < end; begin += kSpan) {
-        pieces.push_back({token, kv_head, begin, std::min(kSpan, end - begin), nullptr});
+      for (std::int64_t i = begin; i < end; i += span) {
+        pieces.push_back({token, kv_head, i, std::min(span, end - i), nullptr});
       }
     }
     first.push_back(std::ssize(pieces));
@@ -223,6 +229,7 @@ void cut(const AttentionCachedForwardArgs& args, std::int64_t size, std::int64_t
 template <class T>
 void attend_tokens(const AttentionCachedForwardArgs& args) {
   const std::int64_t heads = args.q_TNH.shape[1], width = args.q_TNH.shape[2];
+  if (heads == 0) return;
   const std::int64_t kv_heads = args.k_RMH.shape[1], group = heads / kv_heads;
   const std::int64_t stride = group * (width + 2);
   thread_local std::vector<float> sums;
@@ -231,14 +238,16 @@ void attend_tokens(const AttentionCachedForwardArgs& args) {
   for (std::int64_t token = 0; token < args.q_TNH.shape[0];) {
     const std::int64_t begin = token;
     cut(args, stride, token, pieces, first);
-    sums.resize(std::max(sums.size(), pieces.size() * static_cast<std::size_t>(stride)));
+    sums.resize(std::max(sums.size(), (pieces.size() + 1) * static_cast<std::size_t>(stride)));
     float* room = sums.data();
     for (Piece& piece : pieces) piece.sums = room + (&piece - pieces.data()) * stride;
     const Piece* piece = pieces.data();
-    parallel_for(std::ssize(pieces), kSpan * width * group,
+    const std::int64_t span = pieces.empty() ? 0 : pieces.front().count;
+    parallel_for(std::ssize(pieces), span * width * group,
                  [=, &args](std::int64_t i) { attend_piece<T>(args, piece[i]); });
     const std::int64_t* starts = first.data();
-    parallel_for((token - begin) * heads, width, [=, &args](std::int64_t i) {
+    const std::int64_t items = (token - begin) * heads;
+    parallel_for(items, std::ssize(pieces) * stride / items, [=, &args](std::int64_t i) {
       const std::int64_t t = i / heads, head = i % heads;
       const std::int64_t spans = (starts[t + 1] - starts[t]) / kv_heads;
       float* own = room + (starts[t] + head / group * spans) * stride + head % group * (width + 2);

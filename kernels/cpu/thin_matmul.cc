@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "hwy/aligned_allocator.h"
+#include "kernels/core/check.h"
 #include "kernels/cpu/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -171,6 +172,7 @@ float* room_for(std::size_t count) {
   thread_local std::size_t capacity = 0;
   if (capacity < count) {
     room = hwy::AllocateAligned<float>(count);
+    FRUGAL_CHECK(room != nullptr, "no memory for ", count, " widened numbers");
     capacity = count;
   }
   return room.get();
@@ -214,7 +216,7 @@ HWY_EXPORT(multiply_thin);
 bool is_thin(const MatmulArgs& args) {
   constexpr std::int64_t kMostRows = 4;
   return args.out_MN.shape[0] <= kMostRows && args.transpose_b && !args.transpose_a &&
-         args.out_MN.numel() > 0 && args.a.numel() > 0;
+         args.a.numel() > 0;
 }
 
 void thin_matmul(std::span<const MatmulArgs> products) {

@@ -7,8 +7,8 @@
 
 namespace frugal::cpu {
 
-// Whether thin_matmul takes the product: at most four rows of a, each of b's rows in one piece, no
-// size 0.
+// Whether thin_matmul takes the product: at most four rows of a, each of b's rows in one piece, M
+// and K not 0.
 bool is_thin(const MatmulArgs& args);
 
 // ops::matmul_group without GELU, done now. REQUIRES: is_thin of each. The same bits for any number

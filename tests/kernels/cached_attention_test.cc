@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "kernels/core/threads.h"
 #include "kernels/ops/cache.h"
 #include "tests/support/cpu_targets.h"
 #include "tests/support/op_cases.h"
@@ -12,12 +13,12 @@ namespace {
 
 class CachedAttention : public testing::TestWithParam<DType> {
  protected:
-  static constexpr std::int64_t kTokens = 3, kRows = 90, kHeads = 10, kKvHeads = 2, kWidth = 20;
+  static constexpr std::int64_t kTokens = 3, kRows = 300, kHeads = 10, kKvHeads = 2, kWidth = 20;
 
   CachedAttention() {
     for (std::int64_t t = 0; t < kTokens; ++t) {
       first_.get().as<std::int32_t>()[t] = static_cast<std::int32_t>(3 * t);
-      last_.get().as<std::int32_t>()[t] = static_cast<std::int32_t>(70 + 8 * t);
+      last_.get().as<std::int32_t>()[t] = static_cast<std::int32_t>(270 + 8 * t);
     }
   }
 
@@ -42,7 +43,7 @@ class CachedAttention : public testing::TestWithParam<DType> {
 // A broken key or value reaches the tokens that see it, through the heads that read it, and no
 // other.
 TEST_P(CachedAttention, NanStaysNan) {
-  constexpr std::int64_t kRow = 80;  // token 2 sees it, tokens 0 and 1 do not
+  constexpr std::int64_t kRow = 280;  // token 2 sees it, tokens 0 and 1 do not
   for (Owned* broken : {&k_, &v_}) {
     const Owned whole = copy_of(*broken);
     const std::int64_t at = (kRow * kKvHeads + 1) * kWidth + 7;
@@ -68,6 +69,20 @@ TEST_P(CachedAttention, BitsDoNotDependOnTheOtherTokensOfTheCall) {
     for (std::int64_t t = 0; t < kTokens; ++t) attend(t, t + 1, alone);
     EXPECT_EQ(together.bits(), alone.bits());
   });
+}
+
+TEST_P(CachedAttention, BitsDoNotDependOnTheNumberOfThreads) {
+  const int before = compute_threads();
+  const Owned one({kTokens, kHeads, kWidth}, GetParam()),
+      many({kTokens, kHeads, kWidth}, GetParam());
+  set_compute_threads(1);
+  attend(0, kTokens, one);
+  for (const int threads : {2, 3, 4}) {
+    set_compute_threads(threads);
+    attend(0, kTokens, many);
+    EXPECT_EQ(one.bits(), many.bits()) << threads << " threads";
+  }
+  set_compute_threads(before);
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, CachedAttention,

@@ -10,7 +10,7 @@ struct CacheSize {
   std::int64_t tokens, rows, heads, kv_heads, width;
 };
 
-// Token t sees the rows from first to last; the last token none.
+// The first token sees all rows, others some of them, the last one none.
 void add_attention(std::vector<OpCase>& cases, const CacheSize& s, DType dtype) {
   cases.push_back({concat("attention_cached ", s.tokens, " of ", s.rows, " ", s.heads, "/",
                           s.kv_heads, "x", s.width, " ", name_of(dtype)),
@@ -19,6 +19,7 @@ void add_attention(std::vector<OpCase>& cases, const CacheSize& s, DType dtype) 
                      const Owned k = random_tensor({s.rows, s.kv_heads, s.width}, dtype, 2);
                      const Owned v = random_tensor({s.rows, s.kv_heads, s.width}, dtype, 3);
                      Owned first = random_ids(s.tokens, 0, static_cast<std::int32_t>(s.rows), 4);
+                     if (s.tokens > 0) first.get().as<std::int32_t>()[0] = 0;
                      Owned last({s.tokens}, DType::kI32);
                      for (std::int64_t t = 0; t < s.tokens; ++t) {
                        const std::int32_t begin = first.get().as<std::int32_t>()[t];

@@ -77,31 +77,33 @@ void add_products(std::vector<OpCase>& cases, const Product& size, DType in, DTy
   }
 }
 
-// Products of one input: of different widths, one of them empty, with and without a bias and an
-// addend.
+// Products of different widths, one of them empty, with and without a bias and an addend, of one
+// input and between them of another.
 void add_group(std::vector<OpCase>& cases, std::int64_t m, DType dtype) {
   constexpr std::int64_t kInner = 70;
-  cases.push_back(
-      {concat("matmul_group ", m, " ", name_of(dtype)),
-       [=](const OpTable& table, Stream& stream) {
-         const Owned a = random_tensor({m, kInner}, dtype, 1), bias = random_tensor({40}, dtype, 2),
-                     addend = random_tensor({m, 17}, dtype, 3);
-         std::vector<Owned> weights, outs;
-         std::vector<MatmulArgs> products;
-         for (const std::int64_t n : {17, 40, 0, 5}) {
-           weights.push_back(random_tensor({n, kInner}, dtype, 4));
-           outs.push_back(Owned({m, n}, dtype));
-           products.push_back({.out_MN = outs.back(),
-                               .a = a,
-                               .b = weights.back(),
-                               .transpose_b = true,
-                               .bias_N = n == 40 ? ConstTensor(bias) : ConstTensor(),
-                               .add_MN = n == 17 ? ConstTensor(addend) : ConstTensor()});
-         }
-         table.matmul_group(stream, products);
-         return outs;
-       },
-       tolerance(dtype, kInner + 2, 8.0)});
+  cases.push_back({concat("matmul_group ", m, " ", name_of(dtype)),
+                   [=](const OpTable& table, Stream& stream) {
+                     const Owned a = random_tensor({m, kInner}, dtype, 1),
+                                 other = random_tensor({m, kInner}, dtype, 5),
+                                 bias = random_tensor({40}, dtype, 2),
+                                 addend = random_tensor({m, 17}, dtype, 3);
+                     std::vector<Owned> weights, outs;
+                     std::vector<MatmulArgs> products;
+                     for (const std::int64_t n : {17, 40, 0, 5}) {
+                       weights.push_back(random_tensor({n, kInner}, dtype, 4));
+                       outs.push_back(Owned({m, n}, dtype));
+                       products.push_back(
+                           {.out_MN = outs.back(),
+                            .a = n == 40 ? ConstTensor(other) : ConstTensor(a),
+                            .b = weights.back(),
+                            .transpose_b = true,
+                            .bias_N = n == 40 ? ConstTensor(bias) : ConstTensor(),
+                            .add_MN = n == 17 ? ConstTensor(addend) : ConstTensor()});
+                     }
+                     table.matmul_group(stream, products);
+                     return outs;
+                   },
+                   tolerance(dtype, kInner + 2, 8.0)});
 }
 
 }  // namespace
