@@ -2,9 +2,10 @@
 
 import json
 import re
+import shutil
 import subprocess
 
-from support import DATA, FRUGAL, TINY, TestCase, main
+from support import DATA, FRUGAL, MPIRUN, TINY, TestCase, flip_byte, main
 
 DONE = DATA / "runs/done"
 
@@ -71,6 +72,19 @@ class HuggingFace(TestCase):
         self.assertEqual(12, len(self.losses("one")))
         again = self.export("again", "--format", "hf", source=self.dir / "one")
         self.assertEqual(self.greedy(self.dir / "one"), self.greedy(again))
+
+    def test_hosts_with_other_weights_are_refused(self):
+        """Of the same names and shapes, under the same path."""
+        folder = self.export("folder", "--format", "hf")
+        for host in ("one", "other"):
+            shutil.copytree(folder, self.dir / host / "model")
+            for name in ("tokenizer", "train", "validation"):
+                shutil.copytree(DATA / name, self.dir / host / name)
+        flip_byte(self.dir / "other/model/model.safetensors")
+        command = [FRUGAL, "train", self.config("{ init_from: model }"), f"run.dir={self.dir}"]
+        result = self.start(*MPIRUN, "-np", 1, "-wdir", self.dir / "one", *command, ":",
+                            "-np", 1, "-wdir", self.dir / "other", *command).wait()
+        self.assert_fails(result, 2, "rank 1 has another model.init_from than rank 0", "the same files")
 
     def test_a_gguf_brings_its_tokenizer(self):
         file = self.export("model.gguf", "--format", "gguf", "--dtype", "f32")
