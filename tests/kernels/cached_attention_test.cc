@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "kernels/core/threads.h"
 #include "kernels/ops/cache.h"
@@ -59,6 +60,25 @@ TEST_P(CachedAttention, NanStaysNan) {
     });
     broken->set(at, whole.at(at));
   }
+}
+
+// Keys whose scores are minus infinity have no weight, a whole span of them neither.
+TEST_P(CachedAttention, ScoresOfMinusInfinityHaveNoWeight) {
+  constexpr std::int64_t kRow = 128;  // token 0 sees rows from 0 on, in spans of as many
+  for (std::int64_t i = 0; i < kTokens * kHeads; ++i) q_.set(i * kWidth, 1.0F);
+  for (std::int64_t i = 0; i < kRow * kKvHeads; ++i) {
+    k_.set(i * kWidth, -std::numeric_limits<float>::infinity());
+  }
+  const Owned out({kTokens, kHeads, kWidth}, GetParam()),
+      expected({kTokens, kHeads, kWidth}, GetParam());
+  for_each_cpu_target([&] {
+    attend(0, 1, out);
+    first_.get().as<std::int32_t>()[0] = kRow;
+    attend(0, 1, expected);
+    first_.get().as<std::int32_t>()[0] = 0;
+    EXPECT_EQ(out.bits(), expected.bits());
+  });
+  EXPECT_TRUE(std::isfinite(out.at(0)));
 }
 
 TEST_P(CachedAttention, BitsDoNotDependOnTheOtherTokensOfTheCall) {
