@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstdint>
 #include <memory>
 
 #include "kernels/core/threads.h"
+#include "tests/bench/timing.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tests/bench/ceiling.cc"
@@ -91,10 +91,7 @@ template <class Fn>
 double best_seconds(const Fn& fn) {
   double best = 1e30;
   for (int run = 0; run < 10; ++run) {
-    const auto begin = std::chrono::steady_clock::now();
-    fn();
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
-    best = std::min(best, elapsed.count());
+    best = std::min(best, seconds_of(fn));
   }
   return best;
 }

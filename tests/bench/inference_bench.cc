@@ -1,9 +1,6 @@
 // Generation on the CPU beside its limits: a token at a time against the memory's speed, a prompt
 // against the forward pass of training. The shape of SmolLM2-135M, random weights. Contenders take
 // turns; medians.
-#include <algorithm>
-#include <chrono>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -13,11 +10,15 @@
 #include "fmt/format.h"
 #include "kernels/core/threads.h"
 #include "tests/bench/ceiling.h"
+#include "tests/bench/timing.h"
 #include "trainer/engine/rank_model.h"
 #include "trainer/metrics/flops.h"
 
 namespace frugal {
 namespace {
+
+using bench::median;
+using bench::seconds_of;
 
 Config config_of(const std::string& precision, int length) {
   Config config;
@@ -39,17 +40,6 @@ Config config_of(const std::string& precision, int length) {
                    .max_new_tokens = length};
   resolve_config(config, 1);
   return config;
-}
-
-double seconds_of(const std::function<void()>& work) {
-  const auto begin = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
-double median(std::vector<double> values) {
-  std::ranges::nth_element(values, values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2));
-  return values[values.size() / 2];
 }
 
 void run(const std::string& precision, int length, int rounds) {

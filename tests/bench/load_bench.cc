@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -23,11 +22,15 @@
 #include "fmt/format.h"
 #include "kernels/core/arena.h"
 #include "kernels/core/threads.h"
+#include "tests/bench/timing.h"
 #include "trainer/checkpoint/foreign_weights.h"
 #include "trainer/engine/load_runs.h"
 
 namespace frugal {
 namespace {
+
+using bench::median;
+using bench::seconds_of;
 
 constexpr std::int64_t kRows = 4096, kColumns = 2048;  // 16 MiB of bf16
 constexpr std::int64_t kTensorBytes = kRows * kColumns * 2;
@@ -96,17 +99,6 @@ void drop_from_memory(const std::filesystem::path& path) {
     throw std::runtime_error(path.string() +
                              " cannot be put out of memory: choose another --folder");
   }
-}
-
-double seconds_of(const std::function<void()>& work) {
-  const auto begin = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
-double median(std::vector<double> values) {
-  std::ranges::nth_element(values, values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2));
-  return values[values.size() / 2];
 }
 
 // All of the folder into memory that nobody has touched, as `to`.

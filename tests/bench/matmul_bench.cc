@@ -2,8 +2,6 @@
 // loop. "onednn" is how many times faster than it the op is, by medians.
 #include <benchmark/benchmark.h>
 
-#include <algorithm>
-#include <chrono>
 #include <unordered_map>
 #include <vector>
 
@@ -12,6 +10,7 @@
 #include "kernels/ops/matmul.h"
 #include "tests/bench/benches.h"
 #include "tests/bench/ceiling.h"
+#include "tests/bench/timing.h"
 #include "tests/support/tensors.h"
 
 namespace frugal::bench {
@@ -62,19 +61,6 @@ class BareProduct {
   dnnl::matmul primitive_;
   std::unordered_map<int, memory> arguments_;
 };
-
-template <class Fn>
-double seconds_of(const Fn& fn) {
-  const auto begin = std::chrono::steady_clock::now();
-  fn();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
-double median(std::vector<double> x) {
-  const auto middle = x.begin() + static_cast<std::ptrdiff_t>(x.size() / 2);
-  std::nth_element(x.begin(), middle, x.end());
-  return *middle;
-}
 
 void matmul(benchmark::State& state, const Product& p, DType dtype) {
   const Owned a = random_tensor(p.transpose_a ? Shape{p.k, p.m} : Shape{p.m, p.k}, dtype, 1);
