@@ -2,6 +2,7 @@
 // turn and are summed in their order; rows of the cache stored by a block each.
 #include "kernels/ops/cache.h"
 
+#include <cfloat>
 #include <cmath>
 
 #include "kernels/cuda/device/element.h"
@@ -38,7 +39,7 @@ __device__ Sums sum_of_warp(const Cached<T>& a, std::int64_t token, std::int64_t
   const std::int64_t offset = head / (a.heads / a.kv_heads) * a.width;
   const T* query = a.query + (token * a.heads + head) * a.width;
   float q[kPerLane];
-  Sums sums = {-INFINITY, 0.0F, {}};
+  Sums sums = {-FLT_MAX, 0.0F, {}};  // finite: scores of -infinity have no weight
 #pragma unroll
   for (int i = 0; i < kPerLane; ++i) {
     const int h = lane + i * kWarp;
@@ -85,9 +86,8 @@ __global__ void attention_cached_forward_kernel(Cached<T> a) {
 #pragma unroll
   for (int i = 0; i < kPerLane; ++i) partial[warp * kMostWidth + lane + i * kWarp] = sums.out[i];
   __syncthreads();
-  float top = -INFINITY, sum = 0.0F;
+  float top = -FLT_MAX, sum = 0.0F;
   for (int w = 0; w < kWarps; ++w) top = fmaxf(top, largest[w]);
-  // A warp without keys has -infinity for its largest.
   const bool seen = a.last[token] >= a.first[token];
   for (int w = 0; w < kWarps; ++w) sum += seen ? total[w] * expf(largest[w] - top) : 0.0F;
   T* out = a.out + (token * a.heads + head) * a.width;
